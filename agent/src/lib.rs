@@ -1,0 +1,1 @@
+//! The binary quorate: sockets, QUIC, disk, threads, clock.

@@ -1,0 +1,1 @@
+//! The commands other than agent: an HTTP client and its tables.

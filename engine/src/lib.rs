@@ -1,0 +1,3 @@
+//! What one agent decides.
+
+#![deny(clippy::disallowed_methods)]

@@ -1,0 +1,1 @@
+//! An HTTP request in, a response out, as Consul's clients speak it.

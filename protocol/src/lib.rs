@@ -1,0 +1,45 @@
+//! The words, and every byte that leaves a process.
+//!
+//! ```text
+//!  dns · http-api ── Request ──▶ Cluster ──▶ engine ──▶ Write ──▶ raft ──▶ store
+//!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
+//! ```
+//!
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`raft`]. Front doors know only
+//! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
+//! look like as bytes, with versions, is in [`wire`].
+//!
+//! Nothing here does anything: no clock, no dice, no socket.
+
+#![deny(clippy::disallowed_methods)]
+
+pub mod check;
+pub mod id;
+pub mod index;
+pub mod kv;
+pub mod member;
+pub mod node;
+pub mod raft;
+pub mod read;
+pub mod request;
+pub mod row;
+pub mod service;
+pub mod time;
+pub mod wire;
+pub mod write;
+
+pub use check::{Check, CheckDefinition, CheckKind, Status};
+pub use id::NodeId;
+pub use index::{LogIndex, Term};
+pub use kv::{Entry, KvRead, KvWrite};
+pub use member::{Member, MemberStatus};
+pub use node::Node;
+pub use read::{Answer, Consistency, HealthFilter, Instance, NodeServices, Read, ReadRequest, Wait};
+pub use request::{
+    AgentDescription, Ask, Cluster, LocalRequest, PeerDescription, RaftStatus, Refusal, Reply, ReplyFuture, Request,
+    StatusRequest,
+};
+pub use row::Row;
+pub use service::{Service, ServiceAddress, Weights};
+pub use time::Time;
+pub use write::{Deregistration, Outcome, Registration, Write};

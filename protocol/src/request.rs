@@ -1,0 +1,249 @@
+//! What a front door may ask, and what it is told.
+
+use crate::{
+    Answer, Check, CheckDefinition, LogIndex, Member, NodeId, Outcome, ReadRequest, Service, Status, Term, Write,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// A reply that is still to come.
+pub type ReplyFuture<'a> = Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+
+/// All that a front door knows of the cluster: give a request, await the reply.
+///
+/// It always comes: a request that nobody can serve is [`Reply::Refused`] within the agent's patience, and dropping the
+/// future forgets the request.
+pub trait Cluster: Send + Sync + 'static {
+    /// Asks.
+    fn ask(&self, request: Request) -> ReplyFuture<'_>;
+}
+
+/// A question or an order, and where it is meant to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The datacenter; none for the agent's own.
+    pub dc: Option<String>,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+impl Request {
+    /// A request to the agent's own datacenter.
+    pub const fn here(ask: Ask) -> Request {
+        Request { dc: None, ask }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// A change of the store, by its leader: [`Reply::Written`].
+    Write(Write),
+    /// A question to the store: [`Reply::Read`].
+    Read(ReadRequest),
+    /// A question about the servers themselves.
+    Status(StatusRequest),
+    /// Something that this agent does or knows by itself; never leaves it.
+    Local(LocalRequest),
+}
+
+/// A question about the servers themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum StatusRequest {
+    /// Where the leader is: [`Reply::Leader`].
+    Leader,
+    /// The servers that vote: [`Reply::Peers`].
+    Peers,
+    /// The datacenters known: [`Reply::Datacenters`].
+    Datacenters,
+}
+
+/// Something that one agent does or knows by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocalRequest {
+    /// The members of its gossip pool: [`Reply::Members`].
+    Members,
+    /// Itself: [`Reply::Agent`].
+    Describe,
+    /// Its services: [`Reply::LocalServices`].
+    Services,
+    /// Its checks: [`Reply::LocalChecks`].
+    Checks,
+    /// Registers a service with its checks, replacing the service of the same id: [`Reply::Done`].
+    RegisterService {
+        /// The service.
+        service: Service,
+        /// Its checks; ids are filled in where empty (`service:<id>`, with `:<n>` from 1 where there are several).
+        checks: Vec<CheckDefinition>,
+        /// Whether checks of this service that are not in the list go.
+        replace_existing_checks: bool,
+    },
+    /// Deregisters a service with its checks: [`Reply::Done`], or [`Refusal::NotFound`].
+    DeregisterService {
+        /// Its id.
+        service_id: String,
+    },
+    /// Registers a check: [`Reply::Done`].
+    RegisterCheck {
+        /// The check; its id is its name where empty.
+        check: CheckDefinition,
+    },
+    /// Deregisters a check: [`Reply::Done`], or [`Refusal::NotFound`].
+    DeregisterCheck {
+        /// Its id.
+        check_id: String,
+    },
+    /// Reports to a TTL check: [`Reply::Done`], or [`Refusal::NotFound`].
+    UpdateCheck {
+        /// Its id.
+        check_id: String,
+        /// The result.
+        status: Status,
+        /// What to show.
+        output: String,
+    },
+    /// Joins through any of these: [`Reply::Done`], or [`Refusal::Unreachable`].
+    Join {
+        /// Where agents may be.
+        addresses: Vec<SocketAddr>,
+    },
+    /// Leaves the cluster and stops: [`Reply::Done`].
+    Leave,
+}
+
+/// What a front door is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The write was applied, with this outcome.
+    Written {
+        /// What became of it.
+        outcome: Outcome,
+        /// Where it is in the log.
+        index: LogIndex,
+    },
+    /// The answer to a question.
+    Read {
+        /// The answer.
+        answer: Answer,
+        /// The index of what was asked about: a later change of it has a greater one. Never 0.
+        index: LogIndex,
+        /// Whether the server that answered knows a leader.
+        known_leader: bool,
+        /// How long ago that server last heard from its leader; zero on the leader.
+        last_contact: Duration,
+    },
+    /// The leader's address, if one is known.
+    Leader(Option<SocketAddr>),
+    /// The addresses of the servers that vote.
+    Peers(Vec<SocketAddr>),
+    /// The datacenters, this one first.
+    Datacenters(Vec<String>),
+    /// The members, this agent among them.
+    Members(Vec<Member>),
+    /// The agent.
+    Agent(Box<AgentDescription>),
+    /// The agent's services by id.
+    LocalServices(BTreeMap<String, Service>),
+    /// The agent's checks by id, as the catalogue sees or will see them.
+    LocalChecks(BTreeMap<String, Check>),
+    /// It is done.
+    Done,
+    /// It is not done.
+    Refused(Refusal),
+}
+
+/// Why something was not done, and so who should do what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Retry: an election is under way.
+    #[error("No cluster leader")]
+    NoLeader,
+    /// Retry, or join a cluster with servers: this agent knows none.
+    #[error("No known Consul servers")]
+    NoServers,
+    /// Ask for another datacenter: this one is not known.
+    #[error("No path to datacenter")]
+    NoPathToDatacenter,
+    /// Look before trying again: the write may have happened, the leader was lost before it could tell.
+    #[error("leadership lost while committing log: the write may or may not have happened")]
+    Unknown,
+    /// Retry later: a queue is full.
+    #[error("RPC rate limit exceeded")]
+    Busy,
+    /// Retry: the server that was asked did not answer in time.
+    #[error("rpc error: the server did not answer in time")]
+    TimedOut,
+    /// Nothing to be done: what was named is not there. The sentence is for the client.
+    #[error("{0}")]
+    NotFound(String),
+    /// The caller fixes it. The sentence is for the client.
+    #[error("{0}")]
+    Invalid(String),
+    /// The caller checks the address: nobody could be joined there. The sentence is for the client.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The agent is stopping.
+    #[error("agent is shutting down")]
+    Stopping,
+}
+
+/// What an agent says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentDescription {
+    /// Itself as a member.
+    pub member: Member,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// Whether it takes part in the store.
+    pub server: bool,
+    /// The version of the program.
+    pub version: String,
+    /// Its place in Raft; none on a client.
+    pub raft: Option<RaftStatus>,
+    /// Servers it knows to be alive.
+    pub known_servers: usize,
+    /// Members by status: alive (suspects among them), failed, left.
+    pub members_alive: usize,
+    /// Members that stopped answering.
+    pub members_failed: usize,
+    /// Members that left.
+    pub members_left: usize,
+    /// Counters for people and metrics: what was dropped and why, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A server's place in Raft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaftStatus {
+    /// `Leader`, `Candidate`, `Follower` or `Learner`.
+    pub role: String,
+    /// The current term.
+    pub term: Term,
+    /// The last entry in the log.
+    pub last_index: LogIndex,
+    /// The last entry known to be on a majority.
+    pub commit_index: LogIndex,
+    /// The last entry in the store.
+    pub applied_index: LogIndex,
+    /// The leader, if one is known.
+    pub leader: Option<NodeId>,
+    /// Those that take part.
+    pub peers: Vec<PeerDescription>,
+}
+
+/// A server in the Raft configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerDescription {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its name, where gossip knows it.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether it votes.
+    pub voter: bool,
+}

@@ -1,0 +1,25 @@
+//! Writes inside log entries, and log entries on disk.
+
+use super::{VERSION_MAX, WireError, from_named, to_named};
+use crate::Write;
+use crate::raft::LogEntry;
+
+/// A write as the payload of a log entry.
+pub fn encode_write(write: &Write) -> Vec<u8> {
+    to_named(VERSION_MAX, write)
+}
+
+/// Reads what [`encode_write`] wrote.
+pub fn decode_write(bytes: &[u8]) -> Result<Write, WireError> {
+    from_named(bytes)
+}
+
+/// An entry as it is kept on disk; the disk adds its own checksum.
+pub fn encode_entry(entry: &LogEntry) -> Vec<u8> {
+    to_named(VERSION_MAX, entry)
+}
+
+/// Reads what [`encode_entry`] wrote.
+pub fn decode_entry(bytes: &[u8]) -> Result<LogEntry, WireError> {
+    from_named(bytes)
+}

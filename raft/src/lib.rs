@@ -1,0 +1,3 @@
+//! In what order: a sans-io Raft core.
+
+#![deny(clippy::disallowed_methods)]
