@@ -9,7 +9,7 @@ pub enum Write {
     /// A change of keys.
     Kv(KvWrite),
     /// Upserts a node with what is on it.
-    Register(Registration),
+    Register(Box<Registration>),
     /// Removes a node, or something on it.
     Deregister(Deregistration),
 }
