@@ -36,6 +36,11 @@ pub enum Message {
         /// The reply.
         reply: Box<Reply>,
     },
+    /// The sender no longer wants the reply to its [`Message::Forward`] of that number.
+    Abandon {
+        /// The number of the request.
+        id: u64,
+    },
 }
 
 /// Messages of one lane keep their order; lanes do not delay each other.
@@ -55,7 +60,7 @@ impl Message {
         match self {
             Message::Gossip(_) => Lane::Gossip,
             Message::Raft(_) => Lane::Raft,
-            Message::Forward { .. } | Message::ForwardReply { .. } => Lane::Request,
+            Message::Forward { .. } | Message::ForwardReply { .. } | Message::Abandon { .. } => Lane::Request,
         }
     }
 
