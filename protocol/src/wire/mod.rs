@@ -6,10 +6,14 @@
 //! | medium | file | encoding |
 //! |---|---|---|
 //! | datagrams | [`gossip`] | version byte, then positional |
+//! | the greeting on a QUIC connection | [`hello`] | length, version byte, MessagePack with named fields |
 //! | frames on QUIC streams | [`stream`] | length, version byte, MessagePack with named fields |
+//! | an agent's own services and checks | [`local`] | version byte, MessagePack with named fields |
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
 pub mod gossip;
+pub mod local;
+pub mod hello;
 pub mod log;
 pub mod stream;
 

@@ -1,0 +1,42 @@
+//! An agent's own services and checks as it keeps them across a restart.
+
+use super::{VERSION_MAX, WireError, from_named, to_named};
+use crate::{CheckDefinition, Service, Status};
+use serde::{Deserialize, Serialize};
+
+/// What was registered with an agent over its API, as it was last saved.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedLocal {
+    /// The services.
+    pub services: Vec<Service>,
+    /// The checks of the node and of the services.
+    pub checks: Vec<SavedCheck>,
+}
+
+/// A check with the last result that was worth saving.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedCheck {
+    /// The check.
+    pub definition: CheckDefinition,
+    /// Its last status.
+    pub status: Status,
+    /// Its last output.
+    pub output: String,
+}
+
+impl SavedLocal {
+    /// The bytes to keep; the disk adds its own checksum.
+    pub fn encode(&self) -> Vec<u8> {
+        to_named(VERSION_MAX, self)
+    }
+
+    /// Reads what [`SavedLocal::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`WireError`] when the bytes are of an unknown version or malformed.
+    pub fn decode(bytes: &[u8]) -> Result<SavedLocal, WireError> {
+        from_named(bytes)
+    }
+}
