@@ -109,11 +109,10 @@ fn address_records(zone: &Zone, asked: Asked<'_>, instances: &[Instance]) -> Sec
     let mut answers = Vec::new();
     for instance in instances {
         match Host::of(instance) {
-            Some(host @ Host::Ip(ip)) => {
-                if answers.len() < asked.room && seen.insert(ip) {
-                    answers.extend(host.record(asked.name, asked.kind, ttl));
-                }
+            Some(host @ Host::Ip(ip)) if answers.len() < asked.room && seen.insert(ip) => {
+                answers.extend(host.record(asked.name, asked.kind, ttl));
             }
+            Some(Host::Ip(_)) => {}
             Some(name) => alias = alias.or(Some(name)),
             None => {}
         }
