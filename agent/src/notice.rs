@@ -1,0 +1,44 @@
+//! What the engine notices, as log lines: fields, not sentences with holes, and a level that says who should be woken.
+
+use quorate_engine::Notice;
+use quorate_gossip::MemberEventKind;
+use tracing::{debug, info, warn};
+
+/// Writes one line for one notice. Tools read the fields `event` and `node`; they do not change.
+pub fn log(notice: &Notice) {
+    match notice {
+        Notice::Member { kind, member } => {
+            let (event, node, address) = (event_word(*kind), &member.name, member.address);
+            match kind {
+                MemberEventKind::Failed => warn!(event = %event, node = %node, %address, "member"),
+                _ => info!(event = %event, node = %node, %address, "member"),
+            }
+        }
+        Notice::Joined { address, members } => info!(%address, members, "joined through"),
+        Notice::Bootstrapped { servers } => info!(servers = servers.len(), "made the first configuration of a cluster"),
+        Notice::LeaderChanged { leader: Some(leader), term } => info!(%leader, %term, "leader changed"),
+        Notice::LeaderChanged { leader: None, term } => warn!(%term, "no leader"),
+        Notice::BecameLeader { term } => info!(%term, "this server leads"),
+        Notice::LostLeadership { term } => warn!(%term, "this server no longer leads"),
+        Notice::CheckChanged { check_id, status } => info!(check = %check_id, %status, "check changed"),
+        Notice::Synced { writes } => debug!(writes, "local services and checks brought to the catalogue"),
+        Notice::SyncFailed { why } => {
+            warn!(why, "local services and checks are not in the catalogue yet; trying again");
+        }
+        Notice::Reconciled { node, what } => debug!(node = %node, member = %what, "catalogue follows member"),
+        Notice::WriteRefused { what, why } => warn!(what, why, "the catalogue refused a write"),
+    }
+}
+
+/// Serf's words.
+fn event_word(kind: MemberEventKind) -> &'static str {
+    match kind {
+        MemberEventKind::Join => "member-join",
+        MemberEventKind::Failed => "member-failed",
+        MemberEventKind::Leave => "member-leave",
+        MemberEventKind::Update => "member-update",
+        MemberEventKind::Reap => "member-reap",
+        MemberEventKind::Suspect => "suspect",
+        MemberEventKind::Refute => "refute",
+    }
+}

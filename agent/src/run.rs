@@ -1,0 +1,313 @@
+//! Running an agent from its arguments to its end.
+
+use crate::clock::{Clock, wall_clock_millis};
+use crate::config::{self, Config, ConfigError, GossipProfile, Loaded};
+use crate::drive::{Command, Drive, End, Inbox, Outbox};
+use crate::front::Front;
+use crate::listen;
+use crate::log;
+use crate::quic::{self, Transport};
+use crate::{disk, join, signals};
+use anyhow::{Context, Result};
+use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
+use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::{Cluster, NodeId};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Requests from front doors that may wait for the engine; more are answered "busy".
+const COMMAND_QUEUE: usize = 8192;
+/// Datagrams and messages from other agents that may wait for the engine; more are dropped and counted.
+const INBOUND_QUEUE: usize = 8192;
+/// Results of probes that may wait; more make the probes wait.
+const REPORT_QUEUE: usize = 1024;
+/// Raft's timing on a LAN, before `performance.raft_multiplier`: a killed leader is replaced within a second.
+const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
+
+/// The version that members and the API show.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs an agent; the arguments are those after the word `agent`.
+pub fn agent(args: Vec<OsString>) -> ExitCode {
+    let loaded = match config::load(args) {
+        Ok(loaded) => loaded,
+        Err(ConfigError::Show(text, code)) => {
+            println!("{text}");
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        }
+        Err(error) => return refuse(&anyhow::Error::new(error)),
+    };
+    match start(loaded) {
+        Ok(End::Left | End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::Fatal(why)) => refuse(&anyhow::Error::msg(why)),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &anyhow::Error) -> ExitCode {
+    eprintln!("==> quorate agent: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn start(loaded: Loaded) -> Result<End> {
+    let Loaded { config, warnings } = loaded;
+    log::start(config.log);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let end = runtime.block_on(run(config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    end
+}
+
+async fn run(config: Config) -> Result<End> {
+    let clock = Clock::start();
+    let kept = Kept::open(&config)?;
+    let (command_queue, commands) = mpsc::channel(COMMAND_QUEUE);
+    let (inbound_queue, inbound) = mpsc::channel(INBOUND_QUEUE);
+    let (reports_queue, reports) = mpsc::channel(REPORT_QUEUE);
+
+    // Doors are opened before anything is announced, so that a taken port is a refusal to start and not a half-alive agent.
+    let transport = Transport::bind(
+        quic::Config {
+            bind: config.gossip,
+            advertise: config.advertise,
+            id: kept.id,
+            name: config.node_name.clone(),
+            datacenter: config.datacenter.clone(),
+            secret: config.key.bytes().to_vec(),
+        },
+        inbound_queue,
+    )?;
+    let front = Front::new(command_queue.clone());
+    let doors = Doors::open(&config, Arc::new(front.clone())).await?;
+
+    let engine = Engine::new(engine_config(&config, &kept)?, clock.now());
+    let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
+    let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
+    let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
+
+    greet(&config, kept.id);
+    let (stop, stopped) = watch::channel(false);
+    let serving = doors.serve(stopped);
+    tokio::spawn(signals::listen(config.leave, command_queue.clone()));
+    tokio::spawn(join::by_name(config.retry_join.clone(), config.retry_interval, front.clone()));
+    if !config.start_join.is_empty()
+        && let Err(error) = join::once(&config.start_join, &front).await
+    {
+        let _ = command_queue.send(Command::Stop).await;
+        let _ = drive.await;
+        return Err(error);
+    }
+
+    let end = drive.await.context("the engine's task broke")?;
+    let _ = stop.send(true);
+    serving.await;
+    match &end {
+        End::Left => tracing::info!("left the cluster"),
+        End::Stopped => tracing::info!("stopped without leaving; the others will see this agent fail until it is back"),
+        End::Fatal(why) => tracing::error!(why, "stopped"),
+    }
+    Ok(end)
+}
+
+/// What the data directory holds, or stands in for it.
+struct Kept {
+    id: NodeId,
+    generation: u64,
+    saved: SavedLocal,
+    recovered: disk::Recovered,
+    disk: Option<disk::Disk>,
+    persisted: watch::Receiver<u64>,
+}
+
+impl Kept {
+    fn open(config: &Config) -> Result<Kept> {
+        let (durable, persisted) = watch::channel(0);
+        let on_persisted = Box::new(move |number| {
+            let _ = durable.send(number);
+        });
+        let (id, generation, saved) = match &config.data_dir {
+            Some(directory) => {
+                let id = disk::node_id(directory, config.node_id)?;
+                let generation = disk::generation(directory, wall_clock_millis())?;
+                let saved = match disk::load_local(directory)? {
+                    Some(bytes) => SavedLocal::decode(&bytes).with_context(|| {
+                        format!("the saved services and checks in {} cannot be read", directory.display())
+                    })?,
+                    None => SavedLocal::default(),
+                };
+                (id, generation, saved)
+            }
+            None => {
+                (config.node_id.unwrap_or_else(|| id_without_disk(config)), wall_clock_millis(), SavedLocal::default())
+            }
+        };
+        let (recovered, disk) = match (&config.server, &config.data_dir) {
+            (None, _) => (disk::Recovered::default(), None),
+            (Some(_), Some(directory)) => {
+                let (recovered, disk) = disk::open(directory, id, on_persisted, Box::new(disk_failed))?;
+                (recovered, Some(disk))
+            }
+            (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted))),
+        };
+        Ok(Kept { id, generation, saved, recovered, disk, persisted })
+    }
+}
+
+/// An agent that keeps nothing is the same node again when it comes back under its name and address, so that it takes over from its
+/// former self at once.
+fn id_without_disk(config: &Config) -> NodeId {
+    let text = format!("{}@{}", config.node_name, config.advertise);
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    NodeId::from_random(bytes)
+}
+
+/// After a failed write or flush the state of the disk is unknown (fsyncgate): nothing is acknowledged any more, the process ends, and
+/// what is really there is read at the next start.
+fn disk_failed(error: &disk::DiskError) {
+    tracing::error!(%error, "the disk failed; stopping before anything else is acknowledged");
+    eprintln!("==> quorate agent: {error}");
+    std::process::exit(1);
+}
+
+fn engine_config(config: &Config, kept: &Kept) -> Result<quorate_engine::Config> {
+    let server = config.server.map(|server| ServerConfig {
+        bootstrap_expect: server.bootstrap_expect,
+        election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
+        heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
+        hard_state: kept.recovered.hard_state,
+        entries: kept.recovered.entries.clone(),
+    });
+    let join = config
+        .retry_join
+        .iter()
+        .filter_map(|join| Some(SocketAddr::new(join.host.parse().ok()?, join.port)))
+        .filter(|address| *address != config.advertise)
+        .collect();
+    Ok(quorate_engine::Config {
+        id: kept.id,
+        name: config.node_name.clone(),
+        address: config.advertise,
+        datacenter: config.datacenter.clone(),
+        generation: kept.generation,
+        version: VERSION.to_owned(),
+        node_meta: config.node_meta.clone(),
+        keyring: Keyring::from_secret(config.key.bytes()).context("the gossip key")?,
+        timing: match config.gossip_profile {
+            GossipProfile::Lan => Timing::lan(),
+            GossipProfile::LanCalm => Timing::lan_calm(),
+            GossipProfile::Wan => Timing::wan(),
+            GossipProfile::Local => Timing::local(),
+        },
+        join,
+        server,
+        definitions: config.services.clone(),
+        node_checks: config.checks.clone(),
+        saved: kept.saved.clone(),
+        patience: Patience::default(),
+        seed: rand::random(),
+    })
+}
+
+/// The opened doors for clients.
+struct Doors {
+    http: Vec<tokio::net::TcpListener>,
+    router: axum::Router,
+    dns: Option<hickory_server::Server<quorate_dns::Dns>>,
+}
+
+impl Doors {
+    async fn open(config: &Config, cluster: Arc<dyn Cluster>) -> Result<Doors> {
+        let mut http = Vec::new();
+        for address in &config.http {
+            http.push(listen::http::listen(*address).await?);
+        }
+        let router = quorate_http_api::router(
+            Arc::clone(&cluster),
+            quorate_http_api::Config {
+                datacenter: config.datacenter.clone(),
+                node_name: config.node_name.clone(),
+                node_meta: config.node_meta.clone(),
+                serf_lan_port: config.advertise.port(),
+                max_value_size: config.kv_max_value_size,
+                pretty: config.dev,
+                seed: rand::random(),
+                ..quorate_http_api::Config::default()
+            },
+        );
+        let dns = if config.dns_listen.is_empty() {
+            None
+        } else {
+            let seconds = |ttl: Duration| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+            let dns = quorate_dns::Dns::new(
+                quorate_dns::Config {
+                    domain: config.dns.domain.clone(),
+                    alt_domain: config.dns.alt_domain.clone(),
+                    datacenter: config.datacenter.clone(),
+                    node_ttl: seconds(config.dns.node_ttl),
+                    service_ttl: config.dns.service_ttl.get("*").copied().map(seconds).unwrap_or_default(),
+                    only_passing: config.dns.only_passing,
+                    udp_answer_limit: config.dns.udp_answer_limit,
+                    serial: u32::try_from(wall_clock_millis() / 1000).unwrap_or(1),
+                    seed: rand::random(),
+                },
+                cluster,
+            )?;
+            Some(listen::dns::listen(dns, &config.dns_listen)?)
+        };
+        Ok(Doors { http, router, dns })
+    }
+
+    /// Serves until told to stop; the future ends when the last answer under way has left.
+    fn serve(self, stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
+        let Doors { http, router, mut dns } = self;
+        let serving: Vec<_> = http
+            .into_iter()
+            .map(|listener| tokio::spawn(listen::http::serve(listener, router.clone(), stopped.clone())))
+            .collect();
+        async move {
+            for door in serving {
+                let _ = door.await;
+            }
+            if let Some(dns) = &mut dns {
+                let _ = tokio::time::timeout(Duration::from_secs(1), dns.shutdown_gracefully()).await;
+            }
+        }
+    }
+}
+
+/// Where it listens and what to try next, for the person who started it.
+fn greet(config: &Config, id: NodeId) {
+    let list = |addresses: &[SocketAddr]| match addresses {
+        [] => "off".to_owned(),
+        some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let role = match config.server {
+        Some(server) => format!("server, bootstrap-expect {}", server.bootstrap_expect),
+        None => "client".to_owned(),
+    };
+    println!("==> Quorate {VERSION} runs");
+    println!("        Node name: {} ({id})", config.node_name);
+    println!("       Datacenter: {} ({role})", config.datacenter);
+    println!("         HTTP API: {}", list(&config.http));
+    println!("              DNS: {}", list(&config.dns_listen));
+    println!("    Gossip + QUIC: {} (UDP), known to others as {}", config.gossip, config.advertise);
+    match &config.data_dir {
+        Some(directory) => println!("   Data directory: {}", directory.display()),
+        None => println!("   Data directory: none, nothing is kept"),
+    }
+    if let Some(http) = config.http.first() {
+        println!("==> Try:  curl http://{http}/v1/agent/members    quorate members -http-addr={http}");
+    }
+    if let Some(dns) = config.dns_listen.first() {
+        println!("          dig @{} -p {} {}.node.{}", dns.ip(), dns.port(), config.node_name, config.dns.domain);
+    }
+    println!("==> Log:");
+}

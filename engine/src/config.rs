@@ -1,0 +1,92 @@
+//! What an engine is told at the start.
+
+use crate::local::SavedLocal;
+use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::raft::{HardState, LogEntry};
+use quorate_protocol::{CheckDefinition, NodeId, Service};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What an engine is told at the start. Nothing in it changes afterwards.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This agent.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where its one port is for others.
+    pub address: SocketAddr,
+    /// Its datacenter: letters, digits, `-` and `_`.
+    pub datacenter: String,
+    /// Grows with every start; the wall clock at the start in milliseconds does.
+    pub generation: u64,
+    /// The version of the program, for people.
+    pub version: String,
+    /// What the operator wants to say about the node.
+    pub node_meta: BTreeMap<String, String>,
+    /// The keys that seal gossip.
+    pub keyring: Keyring,
+    /// How fast gossip is.
+    pub timing: Timing,
+    /// Agents to join through, tried until one answers.
+    pub join: Vec<SocketAddr>,
+    /// What a server needs besides; none on a client.
+    pub server: Option<ServerConfig>,
+    /// Services and checks from the configuration.
+    pub definitions: Vec<(Service, Vec<CheckDefinition>)>,
+    /// Checks of the node from the configuration.
+    pub node_checks: Vec<CheckDefinition>,
+    /// What [`crate::Output::SaveLocal`] saved before the restart.
+    pub saved: SavedLocal,
+    /// The patience of the engine.
+    pub patience: Patience,
+    /// The seed of every die that this engine rolls.
+    pub seed: u64,
+}
+
+/// What a server needs besides.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// How many servers must be seen before the first configuration is made; 0: never make one, wait to be added.
+    pub bootstrap_expect: usize,
+    /// Raft's shortest election timeout.
+    pub election_timeout: Duration,
+    /// How often a leader shows that it is there.
+    pub heartbeat_interval: Duration,
+    /// The vote and term from disk.
+    pub hard_state: HardState,
+    /// The log from disk.
+    pub entries: Vec<LogEntry>,
+}
+
+/// How long the engine waits for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a leader to appear before a request is refused. Consul waits 7 s; most elections here end within one.
+    pub leader: Duration,
+    /// For another server's answer, beyond what the request itself may wait. Longer than `leader`, since that server may be
+    /// waiting for a leader in turn.
+    pub reply: Duration,
+    /// For an agent to answer a join that a person asked for.
+    pub join: Duration,
+    /// Between two full comparisons of local state and catalogue; up to as much again is added at random (Consul: 1 m).
+    pub sync: Duration,
+    /// Between two tries of a comparison that failed; up to as much again is added at random.
+    pub sync_retry: Duration,
+    /// Between two comparisons of all members and the catalogue by the leader (Consul: 60 s).
+    pub reconcile: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            leader: Duration::from_secs(5),
+            reply: Duration::from_secs(8),
+            join: Duration::from_secs(5),
+            sync: Duration::from_secs(60),
+            sync_retry: Duration::from_secs(3),
+            reconcile: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What an agent says of itself and of the servers.
+
+use crate::Engine;
+use quorate_protocol::{AgentDescription, MemberStatus, NodeId, PeerDescription, RaftStatus};
+use quorate_raft::Role;
+use std::net::SocketAddr;
+
+impl Engine {
+    /// What `/v1/agent/self` shows.
+    pub(crate) fn describe(&self) -> AgentDescription {
+        let with_status =
+            |wanted: &[MemberStatus]| self.gossip.members().filter(|member| wanted.contains(&member.status)).count();
+        let mut counters = self.counters.clone();
+        counters.extend(self.gossip.counters());
+        if let Some(raft) = self.raft() {
+            counters.extend(raft.counters());
+        }
+        AgentDescription {
+            member: self.gossip.me().clone(),
+            datacenter: self.config.datacenter.clone(),
+            server: self.server.is_some(),
+            version: self.config.version.clone(),
+            raft: self.describe_raft(),
+            known_servers: self.live_servers().count(),
+            members_alive: with_status(&[MemberStatus::Alive, MemberStatus::Suspect]),
+            members_failed: with_status(&[MemberStatus::Failed]),
+            members_left: with_status(&[MemberStatus::Left]),
+            counters: counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// Where the leader is, if one is known.
+    pub(crate) fn leader_address(&self) -> Option<SocketAddr> {
+        let leader = self.raft()?.leader()?;
+        if leader == self.config.id { Some(self.config.address) } else { self.address_of(leader) }
+    }
+
+    /// Where the voters are.
+    pub(crate) fn peer_addresses(&self) -> Vec<SocketAddr> {
+        self.describe_peers().into_iter().filter(|peer| peer.voter).map(|peer| peer.address).collect()
+    }
+
+    fn describe_raft(&self) -> Option<RaftStatus> {
+        let server = self.server.as_ref()?;
+        let raft = &server.raft;
+        let role = match raft.role() {
+            Role::Leader => "Leader",
+            Role::PreCandidate | Role::Candidate => "Candidate",
+            Role::Follower => "Follower",
+            Role::Learner => "Learner",
+        };
+        Some(RaftStatus {
+            role: role.to_owned(),
+            term: raft.term(),
+            last_index: raft.last_index(),
+            commit_index: raft.commit_index(),
+            applied_index: server.store.applied_index(),
+            leader: raft.leader(),
+            peers: self.describe_peers(),
+        })
+    }
+
+    fn describe_peers(&self) -> Vec<PeerDescription> {
+        let Some(raft) = self.raft() else { return Vec::new() };
+        let name_of = |id: NodeId| self.gossip.member(id).map(|member| member.name.clone()).unwrap_or_default();
+        raft.configuration()
+            .peers
+            .iter()
+            .map(|(id, peer)| PeerDescription {
+                id: *id,
+                name: name_of(*id),
+                address: self.address_of(*id).unwrap_or(peer.address),
+                voter: peer.voter,
+            })
+            .collect()
+    }
+}

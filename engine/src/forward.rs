@@ -1,0 +1,141 @@
+//! Requests that another agent is working on.
+
+use crate::Engine;
+use crate::door::Output;
+use crate::source::{Job, Source};
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
+use quorate_protocol::{Ask, NodeId, Refusal, Reply, Time};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More than this many in flight are answered "busy".
+const MAX_IN_FLIGHT: usize = 65_536;
+
+/// Requests that another agent is working on, by the number they were sent under.
+#[derive(Debug, Default)]
+pub struct Forwards {
+    in_flight: BTreeMap<u64, InFlight>,
+    deadlines: BTreeSet<(Time, u64)>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    job: Job,
+    to: Destination,
+    /// The start of the other agent's process: another one knows nothing of this request.
+    generation: u64,
+    until: Time,
+}
+
+impl Forwards {
+    pub fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(until, _)| *until)
+    }
+
+    fn insert(&mut self, one: InFlight) -> u64 {
+        self.last += 1;
+        self.deadlines.insert((one.until, self.last));
+        self.in_flight.insert(self.last, one);
+        self.last
+    }
+
+    fn remove(&mut self, id: u64) -> Option<InFlight> {
+        let found = self.in_flight.remove(&id)?;
+        self.deadlines.remove(&(found.until, id));
+        Some(found)
+    }
+
+    fn sent_to(&self, id: NodeId, except: Option<u64>) -> Vec<u64> {
+        let lost = |one: &InFlight| one.to.id == Some(id) && except != Some(one.generation);
+        self.in_flight.iter().filter(|(_, one)| lost(one)).map(|(number, _)| *number).collect()
+    }
+
+    fn asked_by(&self, source: Source) -> Option<u64> {
+        self.in_flight.iter().find(|(_, one)| one.job.source == source).map(|(number, _)| *number)
+    }
+}
+
+impl Engine {
+    /// Passes a request on to another agent.
+    pub(crate) fn forward(&mut self, now: Time, id: NodeId, job: Job) {
+        let Some(address) = self.address_of(id) else {
+            return self.hold(now, job, Refusal::NoServers);
+        };
+        if self.forwards.in_flight.len() >= MAX_IN_FLIGHT {
+            self.count("requests_forwarded_overflow");
+            return self.reply(job.source, Reply::Refused(Refusal::Busy));
+        }
+        let patience = self.config.patience.reply;
+        let until = match &job.request.ask {
+            Ask::Read(read) => now + patience + read.wait.map(|wait| wait.timeout).unwrap_or_default(),
+            Ask::Write(_) | Ask::Status(_) | Ask::Local(_) => now + patience,
+        };
+        let to = Destination { id: Some(id), address };
+        let (hops, request) = (job.hops.saturating_add(1), Box::new(job.request.clone()));
+        let generation = self.gossip.member(id).map(|member| member.generation).unwrap_or_default();
+        let number = self.forwards.insert(InFlight { job, to, generation, until });
+        self.outputs.push_back(Output::Message { to, message: Message::Forward { id: number, hops, request } });
+    }
+
+    /// Takes the reply to a request that was passed on.
+    pub(crate) fn handle_forward_reply(&mut self, now: Time, from: Origin, number: u64, reply: Reply) {
+        let expected = self.forwards.in_flight.get(&number).is_some_and(|one| one.to.id == Some(from.id));
+        if !expected {
+            return self.count("replies_unexpected");
+        }
+        let Some(InFlight { job, .. }) = self.forwards.remove(number) else { return };
+        match reply {
+            // Refused before anything was appended: trying again is safe, and by now there may be a leader.
+            Reply::Refused(Refusal::NoLeader) => self.hold(now, job, Refusal::NoLeader),
+            reply => self.reply(job.source, reply),
+        }
+    }
+
+    /// Another agent no longer answers, or answers only as the process of this generation: what it was working on is asked
+    /// again elsewhere if that is safe.
+    pub(crate) fn give_up_on(&mut self, now: Time, id: NodeId, except: Option<u64>) {
+        for number in self.forwards.sent_to(id, except) {
+            if let Some(one) = self.forwards.remove(number) {
+                self.unanswered(now, one, Refusal::TimedOut);
+            }
+        }
+    }
+
+    pub(crate) fn time_out_forwards(&mut self, now: Time) {
+        while let Some((_, number)) = self.forwards.deadlines.first().copied().filter(|(until, _)| *until <= now) {
+            let Some(one) = self.forwards.remove(number) else { break };
+            // A server that lets a request expire is not the one to ask next.
+            if self.preferred_server == one.to.id {
+                self.preferred_server = None;
+            }
+            self.count("requests_forwarded_timed_out");
+            let reply = match &one.job.request.ask {
+                Ask::Write(_) => Refusal::Unknown,
+                Ask::Read(_) | Ask::Status(_) | Ask::Local(_) => Refusal::TimedOut,
+            };
+            self.reply(one.job.source, Reply::Refused(reply));
+        }
+    }
+
+    /// Forgets a request whose asker has gone, wherever it is.
+    pub(crate) fn abandon(&mut self, source: Source) {
+        self.holding.forget(source);
+        self.waiting.forget(source);
+        if let Some(server) = &mut self.server {
+            server.reading.forget(source);
+        }
+        let found = self.forwards.asked_by(source).and_then(|number| Some((number, self.forwards.remove(number)?)));
+        if let Some((id, one)) = found {
+            self.outputs.push_back(Output::Message { to: one.to, message: Message::Abandon { id } });
+        }
+    }
+
+    /// A write may have happened, so it is never sent twice; a question is simply asked again.
+    fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
+        match &one.job.request.ask {
+            Ask::Write(_) => self.reply(one.job.source, Reply::Refused(Refusal::Unknown)),
+            Ask::Read(_) => self.dispatch(now, one.job),
+            Ask::Status(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What the leader does besides the log: duties that start and stop together with leadership.
+
+mod reconcile;
+mod servers;
+
+pub use reconcile::desired;
+pub(crate) use reconcile::{SERVER_SERVICE, tagged_addresses};
+
+use crate::Engine;
+use crate::door::{Notice, Output};
+use quorate_protocol::{Member, NodeId, Term, Time};
+use std::collections::BTreeMap;
+
+/// The duties of a leader.
+#[derive(Debug)]
+pub struct Leader {
+    term: Term,
+    /// Whether an entry of the own term is committed: only then is the store known to be complete.
+    established: bool,
+    /// Since when it is.
+    established_at: Time,
+    /// When all members are compared with the catalogue next.
+    next_pass: Time,
+    /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
+    reconciling: BTreeMap<NodeId, Member>,
+}
+
+impl Leader {
+    pub fn deadline(&self) -> Time {
+        self.next_pass
+    }
+}
+
+impl Engine {
+    pub(crate) fn become_leader(&mut self, now: Time, term: Term) {
+        self.outputs.push_back(Output::Noticed(Notice::BecameLeader { term }));
+        let Some(server) = &mut self.server else { return };
+        let (established, established_at, next_pass) = (false, now, Time::NEVER);
+        server.leader = Some(Leader { term, established, established_at, next_pass, reconciling: BTreeMap::new() });
+    }
+
+    /// An entry was applied; the first of the own term establishes the leader.
+    pub(crate) fn notice_own_term(&mut self, now: Time, term: Term) {
+        self.stop_waiting_to_bootstrap(now);
+        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        if leader.term == term && !leader.established {
+            leader.established = true;
+            leader.established_at = now;
+            leader.next_pass = now;
+        }
+    }
+
+    pub(crate) fn time_out_leader(&mut self, now: Time) {
+        let interval = self.config.patience.reconcile;
+        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        if leader.established && leader.next_pass <= now {
+            leader.next_pass = now + interval;
+            self.reconcile_all(now);
+            self.review_servers(now);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The agent's own checks: their results, thresholds and silences.
+
+use super::{Key, Local, SavedCheck};
+use crate::Engine;
+use crate::door::{Notice, Output};
+use quorate_protocol::{Check, CheckDefinition, CheckKind, Refusal, Reply, Status, Time};
+
+/// More checks than this on one agent are a mistake, or an attack.
+const MAX_CHECKS: usize = 32_768;
+/// Bytes of output kept unless the check says otherwise (Consul's default).
+const OUTPUT_SIZE: usize = 4096;
+
+/// A check with what is known of it.
+#[derive(Debug, Clone)]
+pub struct LocalCheck {
+    pub definition: CheckDefinition,
+    status: Status,
+    output: String,
+    /// Consecutive results towards a threshold. They start full, so the first result counts at once.
+    successes: u32,
+    failures: u32,
+    /// When a TTL check falls silent.
+    silent_at: Option<Time>,
+}
+
+impl LocalCheck {
+    fn new(definition: CheckDefinition) -> LocalCheck {
+        LocalCheck {
+            status: definition.initial_status,
+            output: String::new(),
+            successes: definition.success_before_passing,
+            failures: definition.failures_before_critical.max(definition.failures_before_warning),
+            silent_at: None,
+            definition,
+        }
+    }
+
+    pub fn to_save(&self) -> SavedCheck {
+        SavedCheck { definition: self.definition.clone(), status: self.status, output: self.output.clone() }
+    }
+
+    /// The status that a new result leads to, by the thresholds; none while they are not reached.
+    fn weigh(&mut self, result: Status) -> Option<Status> {
+        let definition = &self.definition;
+        match result {
+            Status::Passing | Status::Warning => {
+                self.failures = 0;
+                let reached = self.successes >= definition.success_before_passing;
+                self.successes = self.successes.saturating_add(1);
+                reached.then_some(result)
+            }
+            Status::Critical => {
+                self.successes = 0;
+                let (failures, warning) = (self.failures, definition.failures_before_warning);
+                self.failures = self.failures.saturating_add(1);
+                if failures >= definition.failures_before_critical {
+                    Some(Status::Critical)
+                } else if warning > 0 && failures >= warning {
+                    Some(Status::Warning)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// A check without an id goes by its name.
+pub(super) fn with_id(mut check: CheckDefinition) -> CheckDefinition {
+    if check.id.is_empty() {
+        check.id.clone_from(&check.name);
+    }
+    if check.name.is_empty() {
+        check.name.clone_from(&check.id);
+    }
+    check
+}
+
+/// The end of a text, at most `size` bytes of it: the newest output says most.
+fn tail(text: &str, size: usize) -> &str {
+    let start = text.len().saturating_sub(size);
+    let start = (start..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
+}
+
+impl Local {
+    /// The ids of a service's checks.
+    pub(super) fn checks_of<'a>(&'a self, service_id: &'a str) -> impl Iterator<Item = &'a str> {
+        self.checks.iter().filter(move |(_, one)| one.definition.service_id == service_id).map(|(id, _)| id.as_str())
+    }
+
+    /// The check as a row of the catalogue.
+    pub(super) fn row_of(&self, check: &LocalCheck) -> Check {
+        let definition = &check.definition;
+        let service = self.services.get(&definition.service_id);
+        Check {
+            node: self.node.name.clone(),
+            id: definition.id.clone(),
+            name: definition.name.clone(),
+            status: check.status,
+            notes: definition.notes.clone(),
+            output: check.output.clone(),
+            service_id: definition.service_id.clone(),
+            service_name: service.map(|service| service.name.clone()).unwrap_or_default(),
+            service_tags: service.map(|service| service.tags.clone()).unwrap_or_default(),
+            kind: definition.kind.word().to_owned(),
+            interval: definition.kind.interval(),
+            timeout: definition.kind.timeout(),
+        }
+    }
+
+    /// Adds a check or replaces it; one that does the same as before keeps its result.
+    pub(super) fn put_check(&mut self, now: Time, definition: CheckDefinition) {
+        let id = definition.id.clone();
+        let before = self.take_check(&id).filter(|before| before.definition.kind == definition.kind);
+        let check = match before {
+            Some(before) => LocalCheck { definition, ..before },
+            None => LocalCheck::new(definition),
+        };
+        self.checks.insert(id.clone(), check);
+        self.hear(now, &id);
+    }
+
+    pub(super) fn restore_check(&mut self, now: Time, saved: SavedCheck) {
+        let id = saved.definition.id.clone();
+        self.put_check(now, saved.definition);
+        if let Some(check) = self.checks.get_mut(&id) {
+            (check.status, check.output) = (saved.status, saved.output);
+        }
+    }
+
+    pub(super) fn take_check(&mut self, id: &str) -> Option<LocalCheck> {
+        let check = self.checks.remove(id)?;
+        if let Some(at) = check.silent_at {
+            self.silences.remove(&(at, id.to_owned()));
+        }
+        Some(check)
+    }
+
+    /// Somebody spoke for a TTL check: its silence is counted from now.
+    fn hear(&mut self, now: Time, id: &str) {
+        let Some(check) = self.checks.get_mut(id) else { return };
+        let CheckKind::Ttl { ttl } = check.definition.kind else { return };
+        if let Some(at) = check.silent_at {
+            self.silences.remove(&(at, id.to_owned()));
+        }
+        check.silent_at = Some(now + ttl);
+        self.silences.insert((now + ttl, id.to_owned()));
+    }
+}
+
+impl Engine {
+    /// Takes the result of a probe.
+    pub(crate) fn handle_check_report(&mut self, now: Time, check_id: &str, result: Status, output: String) {
+        let Some(check) = self.local.checks.get_mut(check_id) else { return };
+        if let Some(status) = check.weigh(result) {
+            self.set_check(now, check_id, status, &output);
+        }
+    }
+
+    /// Takes what a client reports to a TTL check.
+    pub(crate) fn update_ttl_check(&mut self, now: Time, check_id: &str, status: Status, output: String) -> Reply {
+        let ttl = self.local.checks.get(check_id).map(|check| &check.definition.kind);
+        if !matches!(ttl, Some(CheckKind::Ttl { .. })) {
+            let why = format!("CheckID \"{check_id}\" does not have associated TTL");
+            return Reply::Refused(Refusal::NotFound(why));
+        }
+        self.local.hear(now, check_id);
+        if self.set_check(now, check_id, status, &output) {
+            self.outputs.push_back(Output::SaveLocal(self.local.to_save().encode()));
+        }
+        Reply::Done
+    }
+
+    /// Silence for longer than the TTL is critical; what was said last stays to be read.
+    pub(crate) fn time_out_local(&mut self, now: Time) {
+        while let Some((_, id)) = self.local.silences.first().cloned().filter(|(at, _)| *at <= now) {
+            self.local.silences.pop_first();
+            let Some(check) = self.local.checks.get_mut(&id) else { continue };
+            check.silent_at = None;
+            let output = match check.output.as_str() {
+                "" => "TTL expired".to_owned(),
+                said if said.starts_with("TTL expired") => said.to_owned(),
+                said => format!("TTL expired (last output before timeout follows): {said}"),
+            };
+            self.set_check(now, &id, Status::Critical, &output);
+        }
+        self.time_out_sync(now);
+    }
+
+    pub(crate) fn start_check(&mut self, definition: CheckDefinition) {
+        match definition.kind {
+            CheckKind::Http(_) | CheckKind::Tcp { .. } => self.outputs.push_back(Output::StartCheck(definition)),
+            CheckKind::None | CheckKind::Ttl { .. } => {}
+        }
+    }
+
+    /// Adds a check or replaces it, and starts to probe.
+    pub(super) fn put_check(&mut self, now: Time, definition: CheckDefinition) {
+        self.local.configured.remove(&Key::Check(definition.id.clone()));
+        self.outputs.push_back(Output::StopCheck { check_id: definition.id.clone() });
+        self.local.put_check(now, definition.clone());
+        self.start_check(definition);
+    }
+
+    pub(super) fn remove_check(&mut self, id: &str) {
+        if self.local.take_check(id).is_some() {
+            self.local.configured.remove(&Key::Check(id.to_owned()));
+            self.outputs.push_back(Output::StopCheck { check_id: id.to_owned() });
+        }
+    }
+
+    /// Why a check cannot be registered, if it cannot.
+    pub(super) fn refuse_check(&self, check: &CheckDefinition) -> Option<Refusal> {
+        if check.id == quorate_protocol::check::SERF_HEALTH {
+            return Some(Refusal::Invalid("the check id serfHealth belongs to the leader: choose another".to_owned()));
+        }
+        let foreign = self.local.checks.get(&check.id).filter(|there| there.definition.service_id != check.service_id);
+        if let Some(there) = foreign {
+            let owner = &there.definition.service_id;
+            let why = format!("check id '{}' is already used by service '{owner}': choose another", check.id);
+            return Some(Refusal::Invalid(why));
+        }
+        let is_new = !self.local.checks.contains_key(&check.id);
+        (is_new && self.local.checks.len() >= MAX_CHECKS)
+            .then(|| Refusal::Invalid(format!("this agent carries {MAX_CHECKS} checks already: deregister some first")))
+    }
+
+    /// Sets a result; true if the status changed. New output alone goes to the catalogue with the next full comparison only, so that a
+    /// chatty check does not become log entries.
+    fn set_check(&mut self, now: Time, id: &str, status: Status, output: &str) -> bool {
+        let Some(check) = self.local.checks.get_mut(id) else { return false };
+        let size = match check.definition.output_max_size {
+            0 => OUTPUT_SIZE,
+            size => size.min(OUTPUT_SIZE),
+        };
+        check.output.clear();
+        check.output.push_str(tail(output, size));
+        if check.status == status {
+            return false;
+        }
+        check.status = status;
+        self.outputs.push_back(Output::Noticed(Notice::CheckChanged { check_id: id.to_owned(), status }));
+        self.local.want_sync(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(definition: CheckDefinition, script: &str) -> String {
+        let mut check = LocalCheck::new(definition);
+        let mut status = check.status;
+        let word = |status| match status {
+            Status::Passing => 'p',
+            Status::Warning => 'w',
+            Status::Critical => 'c',
+        };
+        script
+            .chars()
+            .map(|c| {
+                let result = match c {
+                    'p' => Status::Passing,
+                    'w' => Status::Warning,
+                    _ => Status::Critical,
+                };
+                status = check.weigh(result).unwrap_or(status);
+                word(status)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn thresholds_count_results_in_a_row() {
+        let plain = CheckDefinition::default();
+        assert_eq!(results(plain.clone(), "pcpwc"), "pcpwc");
+        let success = CheckDefinition { success_before_passing: 2, ..plain.clone() };
+        assert_eq!(results(success, "pcpppp"), "pcccpp", "the first result counts at once");
+        let critical = CheckDefinition { failures_before_critical: 2, ..plain.clone() };
+        assert_eq!(results(critical.clone(), "pcccpc"), "pppcpp");
+        let both = CheckDefinition { failures_before_warning: 1, ..critical };
+        assert_eq!(results(both, "pcccp"), "ppwcp");
+    }
+
+    #[test]
+    fn output_is_cut_from_the_front_at_a_letter() {
+        assert_eq!(tail("abc", 2), "bc");
+        assert_eq!(tail("aé", 1), "");
+        assert_eq!(tail("", 4), "");
+    }
+}

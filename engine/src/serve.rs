@@ -1,0 +1,77 @@
+//! Serving a request on this agent.
+
+use crate::Engine;
+use crate::source::Job;
+use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Reply, StatusRequest, Time};
+use std::time::Duration;
+
+impl Engine {
+    /// Serves a request here, as [`Engine::route`] decided.
+    pub(crate) fn serve(&mut self, now: Time, job: Job) {
+        match &job.request.ask {
+            Ask::Write(write) => {
+                let write = write.clone();
+                self.propose(now, job.source, &write);
+            }
+            Ask::Read(read) => match read.consistency {
+                Consistency::Stale => self.answer_job(now, job),
+                Consistency::Default if self.holds_lease(now) => self.answer_job(now, job),
+                Consistency::Default | Consistency::Consistent => self.confirm_leadership(now, job),
+            },
+            Ask::Status(StatusRequest::Leader) => self.reply(job.source, Reply::Leader(self.leader_address())),
+            Ask::Status(StatusRequest::Peers) => self.reply(job.source, Reply::Peers(self.peer_addresses())),
+            Ask::Status(StatusRequest::Datacenters) => {
+                self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
+            }
+            Ask::Local(_) => self.serve_local(now, job),
+        }
+    }
+
+    /// Answers a question whose consistency is settled: at once, or when what it waits for has changed.
+    pub(crate) fn answer_job(&mut self, now: Time, job: Job) {
+        if let Ask::Read(request) = &job.request.ask {
+            let request = request.clone();
+            self.answer_or_wait(now, job, request);
+        }
+    }
+
+    /// An answer with what this server knows of its own freshness.
+    pub(crate) fn read_reply(&self, now: Time, answer: Answer, index: LogIndex) -> Reply {
+        let raft = self.raft();
+        Reply::Read {
+            answer,
+            index,
+            known_leader: raft.is_some_and(|raft| raft.leader().is_some()),
+            last_contact: raft.and_then(|raft| raft.last_contact(now)).unwrap_or(Duration::MAX),
+        }
+    }
+
+    fn holds_lease(&self, now: Time) -> bool {
+        self.raft().is_some_and(|raft| raft.holds_lease(now))
+    }
+
+    fn serve_local(&mut self, now: Time, job: Job) {
+        let Ask::Local(request) = job.request.ask else { return };
+        let reply = match request {
+            LocalRequest::Members => Reply::Members(self.gossip.members().cloned().collect()),
+            LocalRequest::Describe => Reply::Agent(Box::new(self.describe())),
+            LocalRequest::Services => Reply::LocalServices(self.local.services().clone()),
+            LocalRequest::Checks => Reply::LocalChecks(self.local.checks_as_rows()),
+            LocalRequest::RegisterService { service, checks, replace_existing_checks } => {
+                self.register_service(now, service, checks, replace_existing_checks)
+            }
+            LocalRequest::DeregisterService { service_id } => self.deregister_service(now, &service_id),
+            LocalRequest::RegisterCheck { check } => self.register_check(now, check),
+            LocalRequest::DeregisterCheck { check_id } => self.deregister_check(now, &check_id),
+            LocalRequest::UpdateCheck { check_id, status, output } => {
+                self.update_ttl_check(now, &check_id, status, output)
+            }
+            LocalRequest::Join { addresses } => return self.join(now, job.source, addresses),
+            LocalRequest::Leave => {
+                self.leave(now);
+                Reply::Done
+            }
+        };
+        self.reply(job.source, reply);
+    }
+}

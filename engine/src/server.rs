@@ -1,0 +1,283 @@
+//! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
+
+use crate::door::{Notice, Output};
+use crate::leader::Leader;
+use crate::source::{Job, Source};
+use crate::{Config, Engine, ServerConfig};
+use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
+use quorate_protocol::wire::log::{decode_write, encode_write};
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
+use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
+use quorate_raft::Raft;
+use quorate_store::Store;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
+/// fits one frame.
+const MAX_WRITE: usize = 2 * 1024 * 1024;
+/// More than this many uncommitted writes are answered "busy".
+const MAX_PROPOSALS: usize = 16_384;
+
+/// The server part of an agent.
+pub struct Server {
+    pub raft: Raft,
+    pub store: Store,
+    pub bootstrap_expect: usize,
+    /// Duties of the leader, while this server is it.
+    pub leader: Option<Leader>,
+    /// Who waits for the entry at an index, if it is committed with that term.
+    proposals: BTreeMap<LogIndex, (Term, Source)>,
+    /// Questions that wait until this server has asked whether it still leads.
+    pub reading: ReadRounds,
+}
+
+/// Read-index rounds: at most one is under way, and whatever arrives meanwhile shares the next. A round's context is never
+/// used again (etcd#20418).
+#[derive(Debug, Default)]
+pub struct ReadRounds {
+    last_context: u64,
+    under_way: Option<u64>,
+    /// Answered by the round under way.
+    asking: Vec<Job>,
+    /// For the next round.
+    next: Vec<Job>,
+    /// Confirmed; answered once the store has applied this index.
+    confirmed: VecDeque<(LogIndex, Vec<Job>)>,
+}
+
+impl ReadRounds {
+    pub fn forget(&mut self, source: Source) {
+        self.asking.retain(|job| job.source != source);
+        self.next.retain(|job| job.source != source);
+        for (_, jobs) in &mut self.confirmed {
+            jobs.retain(|job| job.source != source);
+        }
+    }
+
+    fn take_all(&mut self) -> Vec<Job> {
+        self.under_way = None;
+        let confirmed = std::mem::take(&mut self.confirmed).into_iter().flat_map(|(_, jobs)| jobs);
+        confirmed.chain(std::mem::take(&mut self.asking)).chain(std::mem::take(&mut self.next)).collect()
+    }
+}
+
+impl Server {
+    pub fn new(config: &Config, server: ServerConfig, now: Time) -> Server {
+        let raft = quorate_raft::Config {
+            election_timeout: server.election_timeout,
+            heartbeat_interval: server.heartbeat_interval,
+            // Another stream of dice than the engine's own.
+            ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
+        };
+        Server {
+            raft: Raft::new(raft, server.hard_state, server.entries, now),
+            store: Store::new(),
+            bootstrap_expect: server.bootstrap_expect,
+            leader: None,
+            proposals: BTreeMap::new(),
+            reading: ReadRounds::default(),
+        }
+    }
+
+    pub fn deadline(&self) -> Option<Time> {
+        [self.raft.deadline(), self.leader.as_ref().map(|leader| leader.deadline())].into_iter().flatten().min()
+    }
+
+    /// Whether nothing was ever written to this server's log.
+    pub fn is_pristine(&self) -> bool {
+        self.raft.last_index() == LogIndex::ZERO && self.raft.term() == Term::ZERO
+    }
+}
+
+impl Engine {
+    /// Takes a message between servers. Only a server may speak Raft: one that gossip or the configuration knows as such.
+    pub(crate) fn handle_raft(&mut self, now: Time, from: Origin, message: RaftMessage) {
+        let known_as_server = self.gossip.member(from.id).is_some_and(quorate_protocol::Member::is_server);
+        let Some(server) = &mut self.server else { return self.count("raft_messages_to_client") };
+        // A pristine server knows nobody yet; the others in its first configuration do know it.
+        if known_as_server || server.is_pristine() || server.raft.configuration().peers.contains_key(&from.id) {
+            server.raft.handle_message(now, from.id, message);
+        } else {
+            self.count("raft_messages_from_strangers");
+        }
+    }
+
+    pub(crate) fn handle_persisted(&mut self, now: Time, up_to: u64) {
+        if let Some(server) = &mut self.server {
+            server.raft.handle_persisted(now, up_to);
+        }
+    }
+
+    pub(crate) fn time_out_server(&mut self, now: Time) {
+        if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
+            server.raft.handle_timeout(now);
+        }
+    }
+
+    /// Appends a write to the log; the reply comes when it is applied.
+    pub(crate) fn propose(&mut self, now: Time, source: Source, write: &Write) {
+        let Some(server) = &mut self.server else { return };
+        let bytes = encode_write(write);
+        let refusal = if bytes.len() > MAX_WRITE {
+            Refusal::Invalid(format!(
+                "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
+                bytes.len()
+            ))
+        } else if server.proposals.len() >= MAX_PROPOSALS {
+            Refusal::Busy
+        } else {
+            match server.raft.propose(now, bytes.into()) {
+                Ok((term, index)) => {
+                    // What was proposed at this index in an earlier term can no longer be committed.
+                    let replaced = server.proposals.insert(index, (term, source));
+                    if let Some((_, earlier)) = replaced {
+                        self.reply(earlier, Reply::Refused(Refusal::Unknown));
+                    }
+                    return;
+                }
+                Err(_) => Refusal::NoLeader,
+            }
+        };
+        self.reply(source, Reply::Refused(refusal));
+    }
+
+    /// Asks a majority whether this server still leads, before it answers.
+    pub(crate) fn confirm_leadership(&mut self, now: Time, job: Job) {
+        let Some(server) = &mut self.server else { return };
+        server.reading.next.push(job);
+        self.start_read_round(now);
+    }
+
+    fn start_read_round(&mut self, now: Time) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way.is_some() || rounds.next.is_empty() {
+            return;
+        }
+        rounds.last_context += 1;
+        if server.raft.read_index(now, rounds.last_context).is_ok() {
+            rounds.under_way = Some(rounds.last_context);
+            rounds.asking = std::mem::take(&mut rounds.next);
+        } else {
+            let jobs = rounds.take_all();
+            jobs.into_iter().for_each(|job| self.hold(now, job, Refusal::NoLeader));
+        }
+    }
+
+    /// Moves what Raft put out to where it belongs.
+    pub(crate) fn settle_raft(&mut self, now: Time) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.server.as_mut().and_then(|server| server.raft.poll()) {
+            moved = true;
+            match output {
+                quorate_raft::Output::Send { to, message } => self.send_raft(to, message),
+                quorate_raft::Output::Persist(persist) => self.outputs.push_back(Output::Persist(persist)),
+                quorate_raft::Output::Committed(entries) => self.apply(now, &entries),
+                quorate_raft::Output::ReadReady { context, index } => self.handle_read_ready(now, context, index),
+                quorate_raft::Output::ReadLost { context } => self.handle_read_lost(now, context),
+                quorate_raft::Output::BecameLeader { term } => self.become_leader(now, term),
+                quorate_raft::Output::LostLeadership { term } => self.lose_leadership(now, term),
+                quorate_raft::Output::LeaderChanged { leader, term } => {
+                    self.outputs.push_back(Output::Noticed(Notice::LeaderChanged { leader, term }));
+                    if leader.is_some() {
+                        self.release_held(now);
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
+        match self.address_of(to) {
+            Some(address) => self.outputs.push_back(Output::Message {
+                to: Destination { id: Some(to), address },
+                message: Message::Raft(message),
+            }),
+            None => self.count("raft_messages_without_address"),
+        }
+    }
+
+    /// Applies committed entries, answers those who wrote them and wakes those who wait for what they changed.
+    fn apply(&mut self, now: Time, entries: &[LogEntry]) {
+        for entry in entries {
+            let Some(server) = &mut self.server else { return };
+            let waiting = server.proposals.remove(&entry.index);
+            let outcome = match &entry.payload {
+                Payload::Command(bytes) => match decode_write(bytes) {
+                    Ok(write) => {
+                        let (outcome, touched) = server.store.apply(entry.index, &write);
+                        self.wake(now, &touched);
+                        Some(outcome)
+                    }
+                    Err(error) => {
+                        let index = entry.index;
+                        self.outputs.push_back(Output::Fatal(format!(
+                            "log entry {index} cannot be applied ({error}); every server must run a version that knows it"
+                        )));
+                        return;
+                    }
+                },
+                Payload::Empty | Payload::Configuration(_) => {
+                    server.store.skip(entry.index);
+                    None
+                }
+            };
+            if let Some((term, source)) = waiting {
+                let reply = match outcome.filter(|_| term == entry.term) {
+                    Some(outcome) => Reply::Written { outcome, index: entry.index },
+                    None => Reply::Refused(Refusal::Unknown),
+                };
+                self.reply(source, reply);
+            }
+            self.notice_own_term(now, entry.term);
+        }
+        self.answer_confirmed(now);
+    }
+
+    fn handle_read_ready(&mut self, now: Time, context: u64, index: LogIndex) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way == Some(context) {
+            rounds.under_way = None;
+            let jobs = std::mem::take(&mut rounds.asking);
+            rounds.confirmed.push_back((index, jobs));
+            self.answer_confirmed(now);
+            self.start_read_round(now);
+        }
+    }
+
+    fn handle_read_lost(&mut self, now: Time, context: u64) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way == Some(context) {
+            rounds.under_way = None;
+            let jobs = std::mem::take(&mut rounds.asking);
+            jobs.into_iter().for_each(|job| self.dispatch(now, job));
+            self.start_read_round(now);
+        }
+    }
+
+    fn answer_confirmed(&mut self, now: Time) {
+        while let Some(server) = &mut self.server {
+            let applied = server.store.applied_index();
+            let ready = server.reading.confirmed.front().is_some_and(|(index, _)| *index <= applied);
+            let Some((_, jobs)) = server.reading.confirmed.pop_front_if(|_| ready) else { return };
+            jobs.into_iter().for_each(|job| self.answer_job(now, job));
+        }
+    }
+
+    fn lose_leadership(&mut self, now: Time, term: Term) {
+        self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
+        let Some(server) = &mut self.server else { return };
+        server.leader = None;
+        let proposals = std::mem::take(&mut server.proposals);
+        let reads = server.reading.take_all();
+        for (_, (_, source)) in proposals {
+            // It may still be committed by the next leader; nobody here will know.
+            self.reply(source, Reply::Refused(Refusal::Unknown));
+        }
+        reads.into_iter().for_each(|job| self.dispatch(now, job));
+        self.move_waiters_to_leader(now);
+    }
+}

@@ -1,0 +1,151 @@
+//! Blocking questions: parked until what they ask about changes. All kinds of questions wait here and nowhere else.
+
+use crate::Engine;
+use crate::source::{Job, Source};
+use quorate_protocol::{Ask, Consistency, Read, ReadRequest, Refusal, Reply, Request, Time, Wait};
+use quorate_store::Touched;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More than this many waiters are answered "busy" (a waiter costs a few hundred bytes).
+const MAX_WAITERS: usize = 65_536;
+
+/// Blocking questions that this server answers when something changes.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    waiters: BTreeMap<u64, Waiter>,
+    /// All waiters on one question share one evaluation.
+    by_read: BTreeMap<Read, BTreeSet<u64>>,
+    by_source: BTreeMap<Source, u64>,
+    deadlines: BTreeSet<(Time, u64)>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    job: Job,
+    request: ReadRequest,
+    wait: Wait,
+    until: Time,
+}
+
+impl Waiting {
+    pub fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(until, _)| *until)
+    }
+
+    pub fn forget(&mut self, source: Source) {
+        if let Some(number) = self.by_source.get(&source).copied() {
+            self.remove(number);
+        }
+    }
+
+    fn insert(&mut self, waiter: Waiter) {
+        self.last += 1;
+        let number = self.last;
+        self.deadlines.insert((waiter.until, number));
+        self.by_source.insert(waiter.job.source, number);
+        self.by_read.entry(waiter.request.read.clone()).or_default().insert(number);
+        self.waiters.insert(number, waiter);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&number)?;
+        self.deadlines.remove(&(waiter.until, number));
+        self.by_source.remove(&waiter.job.source);
+        if let Some(same) = self.by_read.get_mut(&waiter.request.read) {
+            same.remove(&number);
+            if same.is_empty() {
+                self.by_read.remove(&waiter.request.read);
+            }
+        }
+        Some(waiter)
+    }
+}
+
+impl Engine {
+    /// Answers a question from the view as it is now, or parks it when it waits for a change that has not come.
+    pub(crate) fn answer_or_wait(&mut self, now: Time, job: Job, request: ReadRequest) {
+        let Some(server) = &self.server else { return };
+        let (answer, index) = server.store.view().read(&request.read);
+        match request.wait.filter(|wait| wait.index.0 > 0 && index <= wait.index) {
+            Some(_) if self.waiting.waiters.len() >= MAX_WAITERS => {
+                self.count("waiters_overflow");
+                self.reply(job.source, Reply::Refused(Refusal::Busy));
+            }
+            Some(wait) => {
+                let until = now + wait.timeout;
+                self.waiting.insert(Waiter { job, request, wait, until });
+            }
+            None => {
+                let reply = self.read_reply(now, answer, index);
+                self.reply(job.source, reply);
+            }
+        }
+    }
+
+    /// Looks again at every question that a write may concern. One look too many costs a look; one too few is a bug.
+    pub(crate) fn wake(&mut self, now: Time, touched: &Touched) {
+        if touched.is_empty() || self.waiting.by_read.is_empty() {
+            return;
+        }
+        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
+        let concerned: Vec<Read> = self.waiting.by_read.keys().filter(|read| touched.concerns(read)).cloned().collect();
+        for read in concerned {
+            let (answer, index) = view.read(&read);
+            let changed: Vec<u64> = self.waiting.by_read.get(&read).into_iter().flatten().copied().collect();
+            for number in changed {
+                if self.waiting.waiters.get(&number).is_none_or(|waiter| index <= waiter.wait.index) {
+                    continue;
+                }
+                if let Some(waiter) = self.waiting.remove(number) {
+                    let reply = self.read_reply(now, answer.clone(), index);
+                    self.reply(waiter.job.source, reply);
+                }
+            }
+        }
+    }
+
+    /// Time is up: the answer as it is, changed or not.
+    pub(crate) fn time_out_waiting(&mut self, now: Time) {
+        while let Some((_, number)) = self.waiting.deadlines.first().copied().filter(|(until, _)| *until <= now) {
+            let Some(waiter) = self.waiting.remove(number) else { break };
+            self.ask_again(now, waiter, None);
+        }
+    }
+
+    /// Leadership is gone: questions that wanted a leader's answer wait on at the new one.
+    pub(crate) fn move_waiters_to_leader(&mut self, now: Time) {
+        let moving: Vec<u64> = self
+            .waiting
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| waiter.request.consistency != Consistency::Stale)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in moving {
+            if let Some(waiter) = self.waiting.remove(number) {
+                let rest = Wait { index: waiter.wait.index, timeout: waiter.until.since(now) };
+                self.ask_again(now, waiter, Some(rest));
+            }
+        }
+    }
+
+    /// Forgets the questions of an agent that is gone.
+    pub(crate) fn forget_waiters_of(&mut self, agent: quorate_protocol::NodeId) {
+        let gone: Vec<u64> = self
+            .waiting
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| matches!(waiter.job.source, Source::Agent { origin, .. } if origin.id == agent))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in gone {
+            self.waiting.remove(number);
+        }
+    }
+
+    fn ask_again(&mut self, now: Time, waiter: Waiter, wait: Option<Wait>) {
+        let request = Request { dc: None, ask: Ask::Read(ReadRequest { wait, ..waiter.request }) };
+        self.dispatch(now, Job { source: waiter.job.source, request, hops: waiter.job.hops, arrived: now });
+    }
+}
