@@ -163,11 +163,7 @@ impl Drive {
             match output {
                 Output::Datagram { to, bytes } => self.outbox.transport.send_datagram(to, bytes),
                 Output::Message { to, message } => self.outbox.transport.send(to, message),
-                Output::Reply { ticket, reply } => {
-                    if let Some(asker) = self.asked.remove(&ticket) {
-                        let _ = asker.send(reply);
-                    }
-                }
+                Output::Reply { ticket, reply } => self.answer(ticket, reply),
                 Output::Persist(persist) => {
                     if let Some(disk) = &self.outbox.disk {
                         disk.persist(persist);
@@ -188,6 +184,16 @@ impl Drive {
                 Output::Fatal(why) => self.end = Some(End::Fatal(why)),
             }
         }
+    }
+
+    fn answer(&mut self, ticket: Ticket, mut reply: Reply) {
+        let Some(asker) = self.asked.remove(&ticket) else { return };
+        if let Reply::Agent(description) = &mut reply {
+            // What the sockets dropped is part of what the agent says of itself.
+            let counters = self.outbox.transport.counters();
+            description.counters.extend(counters.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        }
+        let _ = asker.send(reply);
     }
 
     fn save_local(&self, bytes: &[u8]) {

@@ -1,0 +1,267 @@
+//! A server alone: every journey that needs no other agent, on a clock of its own.
+
+use quorate_engine::{Config, Engine, Input, Output, Patience, SavedLocal, ServerConfig, Ticket};
+use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::raft::HardState;
+use quorate_protocol::{
+    Answer, Ask, CheckDefinition, CheckKind, Consistency, Entry, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
+    NodeId, Outcome, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait, Write,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// An engine with its clock; whatever it wants persisted is on disk at once.
+struct Alone {
+    engine: Engine,
+    now: Time,
+    last_ticket: u64,
+    replies: BTreeMap<u64, Reply>,
+    saved: Vec<u8>,
+}
+
+fn config(server: bool) -> Config {
+    let server = server.then(|| ServerConfig {
+        bootstrap_expect: 1,
+        election_timeout: Duration::from_millis(300),
+        heartbeat_interval: Duration::from_millis(60),
+        hard_state: HardState::default(),
+        entries: Vec::new(),
+    });
+    Config {
+        id: NodeId([1; 16]),
+        name: "n1".into(),
+        address: ([127, 0, 0, 1], 8301).into(),
+        datacenter: "dc1".into(),
+        generation: 1,
+        version: "test".into(),
+        node_meta: BTreeMap::new(),
+        keyring: Keyring::new([7; 32]),
+        timing: Timing::lan(),
+        join: Vec::new(),
+        server,
+        definitions: Vec::new(),
+        node_checks: Vec::new(),
+        saved: SavedLocal::default(),
+        patience: Patience::default(),
+        seed: 1,
+    }
+}
+
+impl Alone {
+    fn new(config: Config) -> Alone {
+        let engine = Engine::new(config, Time::ZERO);
+        let mut alone = Alone { engine, now: Time::ZERO, last_ticket: 0, replies: BTreeMap::new(), saved: Vec::new() };
+        alone.take_outputs();
+        alone
+    }
+
+    fn server() -> Alone {
+        let mut alone = Alone::new(config(true));
+        alone.pass(Duration::from_secs(2));
+        alone
+    }
+
+    fn take_outputs(&mut self) {
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Persist(persist) => self.engine.handle(self.now, Input::Persisted { up_to: persist.number }),
+                Output::Reply { ticket, reply } => {
+                    self.replies.insert(ticket.0, reply);
+                }
+                Output::SaveLocal(bytes) => self.saved = bytes,
+                Output::Fatal(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets time pass, with every deadline on the way.
+    fn pass(&mut self, length: Duration) {
+        let until = self.now + length;
+        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.engine.handle_timeout(self.now);
+            self.take_outputs();
+        }
+        self.now = until;
+    }
+
+    fn send(&mut self, ask: Ask) -> u64 {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.engine.handle(self.now, Input::Request { ticket, request: Request::here(ask) });
+        self.take_outputs();
+        self.last_ticket
+    }
+
+    fn reply(&mut self, ticket: u64) -> Option<Reply> {
+        self.replies.remove(&ticket)
+    }
+
+    fn ask(&mut self, ask: Ask) -> Reply {
+        let ticket = self.send(ask);
+        self.reply(ticket).expect("an answer at once")
+    }
+
+    fn put(&mut self, key: &str, value: &str) -> Reply {
+        let entry = Entry { key: key.into(), value: value.to_owned().into(), flags: 0 };
+        self.ask(Ask::Write(Write::Kv(KvWrite::Put { entry, cas: None })))
+    }
+
+    fn read(&mut self, read: Read) -> (Answer, LogIndex) {
+        match self.ask(Ask::Read(ReadRequest::now(read))) {
+            Reply::Read { answer, index, known_leader: true, last_contact: Duration::ZERO } => (answer, index),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wait_for(&mut self, read: Read, index: LogIndex, timeout: Duration) -> u64 {
+        let wait = Some(Wait { index, timeout });
+        self.send(Ask::Read(ReadRequest { read, consistency: Consistency::Default, wait }))
+    }
+}
+
+fn get(key: &str) -> Read {
+    Read::Kv(KvRead::Get { key: key.into() })
+}
+
+fn value(reply: Option<Reply>) -> String {
+    match reply {
+        Some(Reply::Read { answer: Answer::Entries(entries), .. }) => {
+            entries.iter().map(|entry| String::from_utf8_lossy(&entry.value.value).into_owned()).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_write_is_read_back_at_every_consistency() {
+    let mut server = Alone::server();
+    assert!(matches!(server.put("a", "1"), Reply::Written { outcome: Outcome::Done, .. }));
+    for consistency in [Consistency::Stale, Consistency::Default, Consistency::Consistent] {
+        let ticket = server.send(Ask::Read(ReadRequest { read: get("a"), consistency, wait: None }));
+        let reply = server.reply(ticket);
+        assert_eq!(value(reply), "1", "{consistency:?}");
+    }
+    assert!(matches!(server.ask(Ask::Status(StatusRequest::Leader)), Reply::Leader(Some(_))));
+}
+
+#[test]
+fn a_blocking_question_ends_with_the_change_or_with_its_time() {
+    let mut server = Alone::server();
+    server.put("a", "1");
+    let (_, index) = server.read(get("a"));
+    let woken = server.wait_for(get("a"), index, Duration::from_secs(60));
+    let bored = server.wait_for(get("b"), index, Duration::from_secs(10));
+    assert!(server.reply(woken).is_none(), "nothing changed yet");
+    server.put("other", "x");
+    server.put("a", "1");
+    assert!(server.reply(woken).is_none(), "another key, or an equal value, wakes nobody");
+    server.put("a", "2");
+    let reply = server.reply(woken);
+    assert_eq!(value(reply), "2");
+
+    server.pass(Duration::from_secs(9));
+    assert!(server.reply(bored).is_none());
+    server.pass(Duration::from_secs(1));
+    let reply = server.reply(bored);
+    assert_eq!(value(reply), "", "time is up: the answer as it is");
+}
+
+#[test]
+fn an_abandoned_question_is_forgotten() {
+    let mut server = Alone::server();
+    server.put("a", "1");
+    let (_, index) = server.read(get("a"));
+    let ticket = server.wait_for(get("a"), index, Duration::from_secs(60));
+    server.engine.handle(server.now, Input::Abandon { ticket: Ticket(ticket) });
+    server.put("a", "2");
+    assert!(server.reply(ticket).is_none());
+}
+
+#[test]
+fn another_datacenter_is_not_known() {
+    let mut server = Alone::server();
+    let request = Request { dc: Some("dc2".into()), ask: Ask::Read(ReadRequest::now(get("a"))) };
+    server.engine.handle(server.now, Input::Request { ticket: Ticket(99), request });
+    server.take_outputs();
+    assert_eq!(server.reply(99), Some(Reply::Refused(Refusal::NoPathToDatacenter)));
+}
+
+#[test]
+fn a_client_without_servers_waits_a_moment_and_refuses() {
+    let mut client = Alone::new(config(false));
+    let ticket = client.send(Ask::Read(ReadRequest::now(get("a"))));
+    client.pass(Duration::from_secs(4));
+    assert_eq!(client.reply(ticket), None, "a server may still appear");
+    client.pass(Duration::from_secs(2));
+    assert_eq!(client.reply(ticket), Some(Reply::Refused(Refusal::NoServers)));
+    assert!(matches!(client.ask(Ask::Local(LocalRequest::Members)), Reply::Members(members) if members.len() == 1));
+}
+
+#[test]
+fn a_join_that_nobody_answers_says_so() {
+    let mut client = Alone::new(config(false));
+    let ticket = client.send(Ask::Local(LocalRequest::Join { addresses: vec![([127, 0, 0, 9], 8301).into()] }));
+    client.pass(Duration::from_secs(6));
+    assert!(
+        matches!(client.reply(ticket), Some(Reply::Refused(Refusal::Unreachable(why))) if why.contains("127.0.0.9:8301"))
+    );
+}
+
+#[test]
+fn a_ttl_check_lives_by_its_reports() {
+    let mut server = Alone::server();
+    let service = Service { name: "web".into(), port: 80, ..Service::default() };
+    let check = CheckDefinition { kind: CheckKind::Ttl { ttl: Duration::from_secs(10) }, ..CheckDefinition::default() };
+    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
+    server.pass(Duration::from_secs(1));
+    let healthy = |server: &mut Alone| {
+        let read = Read::ServiceHealth {
+            service: "web".into(),
+            tags: Vec::new(),
+            node_meta: BTreeMap::new(),
+            health: HealthFilter::NotCritical,
+        };
+        match server.read(read) {
+            (Answer::Instances(instances), _) => instances.len(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(healthy(&mut server), 0, "critical until the first report");
+    let report = |status| {
+        let (check_id, output) = ("service:web".to_owned(), "so it is".to_owned());
+        Ask::Local(LocalRequest::UpdateCheck { check_id, status, output })
+    };
+    assert_eq!(server.ask(report(Status::Passing)), Reply::Done);
+    assert_eq!(healthy(&mut server), 1);
+    server.pass(Duration::from_secs(9));
+    assert_eq!(server.ask(report(Status::Warning)), Reply::Done);
+    server.pass(Duration::from_secs(9));
+    assert_eq!(healthy(&mut server), 1, "a warning is not critical, and the silence starts anew");
+    server.pass(Duration::from_secs(2));
+    assert_eq!(healthy(&mut server), 0, "silence is critical");
+
+    // After a restart the agent still knows what was registered with it.
+    let saved = SavedLocal::decode(&server.saved).unwrap();
+    let restarted = Engine::new(Config { saved, ..config(true) }, Time::ZERO);
+    assert!(restarted.local_services().contains_key("web"));
+    assert!(restarted.local_checks().contains_key("service:web"));
+
+    assert_eq!(server.ask(Ask::Local(LocalRequest::DeregisterService { service_id: "web".into() })), Reply::Done);
+    let (answer, _) = server.read(Read::Services { node_meta: BTreeMap::new() });
+    assert!(matches!(answer, Answer::Services(services) if !services.contains_key("web")));
+    let again = server.ask(Ask::Local(LocalRequest::DeregisterService { service_id: "web".into() }));
+    assert!(matches!(again, Reply::Refused(Refusal::NotFound(_))));
+}
+
+#[test]
+fn the_leader_registers_itself() {
+    let mut server = Alone::server();
+    let (answer, _) = server.read(Read::NodeChecks { node: "n1".into() });
+    assert!(matches!(&answer, Answer::Checks(checks) if checks.len() == 1 && checks[0].status == Status::Passing));
+    let index = server.engine.store().unwrap().applied_index();
+    server.pass(Duration::from_secs(600));
+    assert_eq!(server.engine.store().unwrap().applied_index(), index, "nothing changes, nothing is written");
+}
