@@ -37,6 +37,18 @@ pub struct Configuration {
     pub peers: BTreeMap<NodeId, Peer>,
 }
 
+impl Configuration {
+    /// Whether this server votes. A learner and a stranger do not.
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.voter)
+    }
+
+    /// Those who vote, in the order of their identities.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.peers.iter().filter(|(_, peer)| peer.voter).map(|(id, _)| *id)
+    }
+}
+
 /// A server in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
@@ -58,12 +70,78 @@ pub struct HardState {
 /// A message between two servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaftMessage {
-    /// The sender's term (of a pre-vote request: the term it would start).
+    /// The sender's term. Of a pre-vote request: the term it would start; of a granted pre-vote: the term it was asked for.
     pub term: Term,
     /// What it says.
     pub body: RaftBody,
 }
 
 /// What a message between two servers says.
+///
+/// The first six are the remote calls of the dissertation's figure 3.1 and its pre-vote (9.6); the heartbeat is apart
+/// from the append, because its answer waits for no disk: it carries the lease and confirms reads (6.4).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RaftBody {}
+pub enum RaftBody {
+    /// Would you vote for me? Asked before a term is spent.
+    PreVoteRequest {
+        /// The last entry of the sender's log.
+        last_index: LogIndex,
+        /// Its term.
+        last_term: Term,
+    },
+    /// The answer. It promises nothing.
+    PreVoteReply {
+        /// Whether a vote would be given.
+        granted: bool,
+    },
+    /// Vote for me in this term.
+    VoteRequest {
+        /// The last entry of the sender's log.
+        last_index: LogIndex,
+        /// Its term.
+        last_term: Term,
+    },
+    /// The answer; a granted vote is on the sender's disk.
+    VoteReply {
+        /// Whether the vote is given.
+        granted: bool,
+    },
+    /// Entries that follow `previous_index`; without entries it tells the commit index and probes for a match.
+    Append {
+        /// The entry just before the first one sent.
+        previous_index: LogIndex,
+        /// Its term in the leader's log.
+        previous_term: Term,
+        /// Contiguous, from `previous_index` + 1.
+        entries: Vec<LogEntry>,
+        /// How far the leader has committed.
+        commit_index: LogIndex,
+    },
+    /// The sender's disk holds the leader's log up to here.
+    AppendAccepted {
+        /// The last entry known to be equal.
+        match_index: LogIndex,
+    },
+    /// The sender's log does not hold the previous entry.
+    AppendRejected {
+        /// Which append is refused.
+        previous_index: LogIndex,
+        /// The sender's last entry at or before `previous_index` whose term is not above the one that was sent: what
+        /// lies between cannot match.
+        hint_index: LogIndex,
+        /// Its term.
+        hint_term: Term,
+    },
+    /// The leader is here.
+    Heartbeat {
+        /// Counts up over the leader's process life, never reused.
+        round: u64,
+        /// How far the leader has committed, at most what the receiver has acknowledged.
+        commit_index: LogIndex,
+    },
+    /// The sender follows this leader.
+    HeartbeatReply {
+        /// The round that is answered.
+        round: u64,
+    },
+}

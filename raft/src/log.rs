@@ -1,0 +1,212 @@
+//! The log in memory: what is there, what is committed, what was handed to the application.
+//!
+//! * Entry i is at place i - 1: nothing is ever missing.
+//! * Terms never fall from one entry to the next.
+//! * What is committed is never removed.
+//!
+//! All access goes by index through the few functions below, so that a snapshot can later take the place of a prefix.
+
+use quorate_protocol::raft::{LogEntry, Payload};
+use quorate_protocol::{LogIndex, Term};
+
+/// How many committed entries one [`crate::Output::Committed`] holds at most: bounds the copy made after a restart.
+const MAX_COMMITTED_BATCH: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    entries: Vec<LogEntry>,
+    commit: LogIndex,
+    /// How far committed entries have been handed out.
+    handed: LogIndex,
+}
+
+impl Log {
+    /// Of entries that were checked by [`check`].
+    pub(crate) fn new(entries: Vec<LogEntry>) -> Log {
+        Log { entries, commit: LogIndex::ZERO, handed: LogIndex::ZERO }
+    }
+
+    pub(crate) fn entries(&self) -> &[LogEntry] {
+        &self.entries
+    }
+
+    pub(crate) fn get(&self, index: LogIndex) -> Option<&LogEntry> {
+        self.entries.get(position(index)?)
+    }
+
+    pub(crate) fn last_index(&self) -> LogIndex {
+        self.entries.last().map_or(LogIndex::ZERO, |entry| entry.index)
+    }
+
+    pub(crate) fn last_term(&self) -> Term {
+        self.entries.last().map_or(Term::ZERO, |entry| entry.term)
+    }
+
+    /// The term of an entry; zero before the first, `None` beyond the last.
+    pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index == LogIndex::ZERO { Some(Term::ZERO) } else { self.get(index).map(|entry| entry.term) }
+    }
+
+    pub(crate) fn commit(&self) -> LogIndex {
+        self.commit
+    }
+
+    /// The last entry at or before `index` whose term is at most `term`; zero if there is none.
+    pub(crate) fn last_at_or_before(&self, index: LogIndex, term: Term) -> LogIndex {
+        let end = usize::try_from(index.0).unwrap_or(usize::MAX).min(self.entries.len());
+        let upper = self.entries.get(..end).unwrap_or_default();
+        LogIndex(upper.partition_point(|entry| entry.term <= term) as u64)
+    }
+
+    /// Everything from `index` on.
+    pub(crate) fn from(&self, index: LogIndex) -> &[LogEntry] {
+        position(index).and_then(|start| self.entries.get(start..)).unwrap_or_default()
+    }
+
+    /// As many entries from `index` on as fit into `max_bytes`, but at least one if there is one; and their size.
+    pub(crate) fn batch(&self, index: LogIndex, max_bytes: usize) -> (Vec<LogEntry>, usize) {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for entry in self.from(index) {
+            let size = size(entry);
+            if !batch.is_empty() && bytes + size > max_bytes {
+                break;
+            }
+            bytes += size;
+            batch.push(entry.clone());
+        }
+        (batch, bytes)
+    }
+
+    pub(crate) fn append(&mut self, entry: LogEntry) {
+        assert_eq!(entry.index, self.last_index().next(), "the log has no gaps");
+        assert!(entry.term >= self.last_term(), "terms never fall along the log");
+        self.entries.push(entry);
+    }
+
+    /// Removes everything from `index` on.
+    pub(crate) fn truncate_from(&mut self, index: LogIndex) {
+        assert!(
+            index > self.commit,
+            "a committed entry is never removed: {index} is, {} is the commit index",
+            self.commit
+        );
+        if let Some(length) = position(index) {
+            self.entries.truncate(length);
+        }
+    }
+
+    pub(crate) fn commit_to(&mut self, index: LogIndex) {
+        assert!(index >= self.commit, "the commit index never goes back");
+        assert!(index <= self.last_index(), "only what is in the log is committed");
+        self.commit = index;
+    }
+
+    /// The next committed entries for the application, each once.
+    pub(crate) fn next_committed(&mut self) -> Option<Vec<LogEntry>> {
+        let ready = usize::try_from(self.commit.0 - self.handed.0).unwrap_or(usize::MAX).min(MAX_COMMITTED_BATCH);
+        let batch: Vec<LogEntry> = self.from(self.handed.next()).iter().take(ready).cloned().collect();
+        self.handed = batch.last()?.index;
+        Some(batch)
+    }
+}
+
+/// Why a list of entries is no log, or `None` if it follows an entry of this index and term and ends at most in `max_term`.
+pub(crate) fn check(previous: (LogIndex, Term), entries: &[LogEntry], max_term: Term) -> Option<&'static str> {
+    let (mut index, mut term) = previous;
+    for entry in entries {
+        if index.0.checked_add(1) != Some(entry.index.0) {
+            return Some("entries are missing, doubled or out of order");
+        }
+        if entry.term < term || entry.term == Term::ZERO {
+            return Some("terms fall along the log");
+        }
+        (index, term) = (entry.index, entry.term);
+    }
+    if term > max_term {
+        return Some("an entry is of a later term than the server");
+    }
+    None
+}
+
+/// About how much an entry weighs in a message.
+fn size(entry: &LogEntry) -> usize {
+    /// Index, term and the names of fields.
+    const FRAME: usize = 48;
+    /// Identity, address, flag and their names.
+    const PEER: usize = 64;
+    FRAME
+        + match &entry.payload {
+            Payload::Empty => 0,
+            Payload::Command(bytes) => bytes.len(),
+            Payload::Configuration(configuration) => configuration.peers.len() * PEER,
+        }
+}
+
+fn position(index: LogIndex) -> Option<usize> {
+    index.0.checked_sub(1).and_then(|position| usize::try_from(position).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(terms: &[u64]) -> Vec<LogEntry> {
+        let entry = |(i, term): (usize, &u64)| LogEntry {
+            term: Term(*term),
+            index: LogIndex(i as u64 + 1),
+            payload: Payload::Command(vec![0; 100].into()),
+        };
+        terms.iter().enumerate().map(entry).collect()
+    }
+
+    #[test]
+    fn finds_the_last_entry_of_a_term() {
+        let log = Log::new(entries(&[1, 1, 2, 4, 4, 7]));
+        let check = |index, term, expected| {
+            assert_eq!(log.last_at_or_before(LogIndex(index), Term(term)), LogIndex(expected), "{index} {term}");
+        };
+        check(6, 7, 6);
+        check(6, 6, 5);
+        check(5, 3, 3);
+        check(2, 3, 2);
+        check(99, 9, 6);
+        check(u64::MAX, 1, 2);
+        check(6, 0, 0);
+        check(0, 9, 0);
+    }
+
+    #[test]
+    fn batches_by_bytes_but_never_empty() {
+        let log = Log::new(entries(&[1; 10]));
+        let check = |from, max, expected| assert_eq!(log.batch(LogIndex(from), max).0.len(), expected, "{from} {max}");
+        check(1, 1000, 6);
+        check(8, 1000, 3);
+        check(1, 0, 1);
+        check(11, 1000, 0);
+        check(0, 1000, 0);
+    }
+
+    #[test]
+    fn hands_out_each_committed_entry_once() {
+        let mut log = Log::new(entries(&[1; 3000]));
+        assert_eq!(log.next_committed(), None);
+        log.commit_to(LogIndex(2500));
+        let mut seen = Vec::new();
+        while let Some(batch) = log.next_committed() {
+            seen.extend(batch.iter().map(|entry| entry.index.0));
+        }
+        assert_eq!(seen, (1..=2500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn checks_what_comes_from_outside() {
+        let ok = |entries: &[LogEntry]| check((LogIndex::ZERO, Term::ZERO), entries, Term(5)).is_none();
+        assert!(ok(&[]));
+        assert!(ok(&entries(&[1, 1, 5])));
+        assert!(!ok(&entries(&[1, 1, 6])));
+        assert!(!ok(&entries(&[2, 1])));
+        assert!(!ok(&entries(&[0])));
+        assert!(!ok(&entries(&[1, 1, 1])[1..]));
+        assert!(check((LogIndex(u64::MAX), Term(1)), &entries(&[1]), Term(5)).is_some());
+    }
+}
