@@ -1,0 +1,228 @@
+//! One HTTP request on its way: what was asked, and the way to the cluster.
+
+use crate::body::{self, Limit};
+use crate::config::Config;
+use crate::error::Error;
+use crate::headers::Freshness;
+use crate::json;
+use crate::percent::decode_path;
+use crate::query::Query;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+use quorate_protocol::{
+    Answer, Ask, Cluster, Consistency, LocalRequest, Outcome, Read, ReadRequest, Refusal, Reply, Request,
+    StatusRequest, Wait, Write,
+};
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct Door {
+    cluster: Arc<dyn Cluster>,
+    config: Arc<Config>,
+    waits: Arc<AtomicU64>,
+}
+
+impl Door {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, config: Config) -> Door {
+        let waits = Arc::new(AtomicU64::new(config.seed));
+        Door { cluster, config: Arc::new(config), waits }
+    }
+}
+
+/// One request: its handler reads what it needs from it, asks the cluster through it and answers through it.
+pub(crate) struct Call {
+    door: Door,
+    path: String,
+    headers: HeaderMap,
+    /// Its parameters.
+    pub(crate) query: Query,
+}
+
+impl FromRequestParts<Door> for Call {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Call, Error> {
+        let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+        Ok(Call { door: door.clone(), path: parts.uri.path().to_owned(), headers: parts.headers.clone(), query })
+    }
+}
+
+/// What a read found.
+pub(crate) struct Found {
+    /// The answer.
+    pub(crate) answer: Answer,
+    /// How fresh it is.
+    pub(crate) freshness: Freshness,
+}
+
+impl Call {
+    /// What was configured.
+    pub(crate) fn config(&self) -> &Config {
+        &self.door.config
+    }
+
+    /// The datacenter that rows of the answer belong to.
+    pub(crate) fn datacenter(&self) -> &str {
+        self.query.get("dc").filter(|dc| !dc.is_empty()).unwrap_or(&self.door.config.datacenter)
+    }
+
+    /// What follows `prefix` in the path, percent-decoded once: a key or a name, which may hold slashes and may be empty.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a bad escape, other text than UTF-8, or a control character.
+    pub(crate) fn tail(&self, prefix: &str) -> Result<String, Error> {
+        let text = decode_path(self.path.strip_prefix(prefix).unwrap_or_default())?;
+        if text.chars().any(char::is_control) {
+            return Err(Error::BadRequest(
+                "the path holds a control character; keys and names are printable".to_owned(),
+            ));
+        }
+        Ok(text)
+    }
+
+    /// As [`Call::tail`], for what must not be empty.
+    ///
+    /// # Errors
+    /// Also [`Error::BadRequest`] with `missing` if it is.
+    pub(crate) fn name(&self, prefix: &str, missing: &str) -> Result<String, Error> {
+        let name = self.tail(prefix)?;
+        if name.is_empty() { Err(Error::BadRequest(missing.to_owned())) } else { Ok(name) }
+    }
+
+    /// The body, within the limit of a value.
+    ///
+    /// # Errors
+    /// As [`body::read`].
+    pub(crate) async fn value(&self, body: Body) -> Result<Bytes, Error> {
+        let hint = "https://www.consul.io/docs/agent/options.html#kv_max_value_size";
+        body::read(&self.headers, body, Limit { bytes: self.door.config.max_value_size, hint }).await
+    }
+
+    /// The body as JSON text, within the limit of one.
+    ///
+    /// # Errors
+    /// As [`body::read`].
+    pub(crate) async fn json(&self, body: Body) -> Result<Bytes, Error> {
+        let hint = "docs/http for what each endpoint takes";
+        body::read(&self.headers, body, Limit { bytes: self.door.config.max_body_size, hint }).await
+    }
+
+    /// Asks the store, as fresh and as patiently as the query says.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a bad query, [`Error::Cluster`] if nobody can answer.
+    pub(crate) async fn read(&self, read: Read) -> Result<Found, Error> {
+        let options = self.query.read_options(&self.door.config)?;
+        let wait = options.wait.map(|wait| Wait { timeout: self.with_jitter(wait.timeout), ..wait });
+        let found = self.read_once(ReadRequest { read: read.clone(), consistency: options.consistency, wait }).await?;
+        match options.max_stale {
+            Some(limit) if found.freshness.last_contact > limit => {
+                self.read_once(ReadRequest { read, consistency: Consistency::Default, wait }).await
+            }
+            _ => Ok(found),
+        }
+    }
+
+    async fn read_once(&self, request: ReadRequest) -> Result<Found, Error> {
+        let consistency = request.consistency;
+        match self.ask(self.query.datacenter(&self.door.config.datacenter), Ask::Read(request)).await? {
+            Reply::Read { answer, index, known_leader, last_contact } => {
+                Ok(Found { answer, freshness: Freshness { index, known_leader, last_contact, consistency } })
+            }
+            _ => Err(Error::WrongReply),
+        }
+    }
+
+    /// Up to a sixteenth more, so that clients which started together do not return together.
+    fn with_jitter(&self, timeout: Duration) -> Duration {
+        let count = self.door.waits.fetch_add(1, Ordering::Relaxed);
+        // A multiplication by 2^64 divided by the golden ratio spreads a counter evenly.
+        let thousandths = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1000;
+        timeout.saturating_add((timeout / 16_000).saturating_mul(u32::try_from(thousandths).unwrap_or(0)))
+    }
+
+    /// Changes the store.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the store's reason, [`Error::Cluster`] if nobody can write.
+    pub(crate) async fn write(&self, dc: Option<String>, write: Write) -> Result<Outcome, Error> {
+        match self.ask(dc, Ask::Write(write)).await? {
+            Reply::Written { outcome: Outcome::Refused(why), .. } => Err(Error::Refused(why)),
+            Reply::Written { outcome, .. } => Ok(outcome),
+            _ => Err(Error::WrongReply),
+        }
+    }
+
+    /// Asks about the servers of the datacenter meant.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if nobody can tell.
+    pub(crate) async fn status(&self, status: StatusRequest) -> Result<Reply, Error> {
+        self.ask(self.query.datacenter(&self.door.config.datacenter), Ask::Status(status)).await
+    }
+
+    /// Asks this agent.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if it refuses; what is [`Refusal::Invalid`] was the caller's mistake, so [`Error::BadRequest`].
+    pub(crate) async fn local(&self, request: LocalRequest) -> Result<Reply, Error> {
+        match self.ask(None, Ask::Local(request)).await {
+            Err(Error::Cluster(Refusal::Invalid(why))) => Err(Error::BadRequest(why)),
+            other => other,
+        }
+    }
+
+    /// Has this agent do something.
+    ///
+    /// # Errors
+    /// As [`Call::local`].
+    pub(crate) async fn order(&self, request: LocalRequest) -> Result<(), Error> {
+        match self.local(request).await? {
+            Reply::Done => Ok(()),
+            _ => Err(Error::WrongReply),
+        }
+    }
+
+    async fn ask(&self, dc: Option<String>, ask: Ask) -> Result<Reply, Error> {
+        match self.door.cluster.ask(Request { dc, ask }).await {
+            Reply::Refused(refusal) => Err(Error::Cluster(refusal)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// An answer in JSON.
+    ///
+    /// # Errors
+    /// [`Error::WrongReply`] if it cannot be written, which no answer of ours is.
+    pub(crate) fn answer(&self, body: &impl Serialize) -> Result<Response, Error> {
+        json::response(body, self.door.config.pretty || self.query.has("pretty"))
+    }
+
+    /// An answer of the store in JSON, with how fresh it is.
+    ///
+    /// # Errors
+    /// As [`Call::answer`].
+    pub(crate) fn answer_read(&self, freshness: Freshness, body: &impl Serialize) -> Result<Response, Error> {
+        let mut response = self.answer(body)?;
+        freshness.write_to(response.headers_mut());
+        Ok(response)
+    }
+
+    /// As [`Call::answer_read`], also telling how the answer was obtained.
+    ///
+    /// # Errors
+    /// As [`Call::answer`].
+    pub(crate) fn answer_catalog(&self, freshness: Freshness, body: &impl Serialize) -> Result<Response, Error> {
+        let mut response = self.answer_read(freshness, body)?;
+        freshness.write_consistency_to(response.headers_mut());
+        Ok(response)
+    }
+}

@@ -1,0 +1,51 @@
+//! What a front door is told before it opens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What is known when the agent starts. What changes while it runs is asked for
+/// ([`quorate_protocol::LocalRequest::Describe`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The agent's datacenter, shown in rows and assumed where a request names none.
+    pub datacenter: String,
+    /// The agent's node name, put into the checks of its own that answers show.
+    pub node_name: String,
+    /// What the operator says about the node, shown as `Meta` by `/v1/agent/self`.
+    pub node_meta: BTreeMap<String, String>,
+    /// The revision of the source this program was built from; empty where unknown.
+    pub revision: String,
+    /// The port assumed where `/v1/agent/join` names none.
+    pub serf_lan_port: u16,
+    /// The largest value of a key in bytes (`limits.kv_max_value_size`): Consul's 512 KiB, because every replica keeps every
+    /// value in memory and a log entry must fit a packet train that does not delay heartbeats.
+    pub max_value_size: usize,
+    /// The largest JSON body in bytes: as much as Consul allows a transaction; a registration takes a hundredth.
+    pub max_body_size: usize,
+    /// How long a blocking read waits where `wait` is not given (`default_query_time`).
+    pub default_query_time: Duration,
+    /// How long a blocking read waits at most (`max_query_time`); up to a sixteenth is added.
+    pub max_query_time: Duration,
+    /// Indents every answer, as Consul does in development mode, even without `?pretty`.
+    pub pretty: bool,
+    /// Where the jitter of blocking reads starts, so that a simulated agent repeats; a random number otherwise.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            datacenter: "dc1".to_owned(),
+            node_name: String::new(),
+            node_meta: BTreeMap::new(),
+            revision: String::new(),
+            serf_lan_port: 8301,
+            max_value_size: quorate_protocol::kv::MAX_VALUE_SIZE,
+            max_body_size: 512 * 1024,
+            default_query_time: Duration::from_secs(300),
+            max_query_time: Duration::from_secs(600),
+            pretty: false,
+            seed: 0,
+        }
+    }
+}

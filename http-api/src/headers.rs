@@ -1,0 +1,57 @@
+//! What Consul says of an answer in headers.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use quorate_protocol::{Consistency, LogIndex};
+use std::time::Duration;
+
+const INDEX: HeaderName = HeaderName::from_static("x-consul-index");
+const KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
+const LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
+const EFFECTIVE_CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+const DEFAULT_ACL_POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
+/// The worst status of what `/v1/agent/health` was asked about.
+pub(crate) const REASON: HeaderName = HeaderName::from_static("x-consul-reason");
+
+/// How fresh an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Freshness {
+    /// Where to wait from.
+    pub(crate) index: LogIndex,
+    /// Whether the server that answered knows a leader.
+    pub(crate) known_leader: bool,
+    /// How long ago that server heard from it.
+    pub(crate) last_contact: Duration,
+    /// How the answer was obtained.
+    pub(crate) consistency: Consistency,
+}
+
+impl Freshness {
+    /// Index, leader and age. The index is never 0: a client would stop blocking and spin.
+    pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
+        headers.insert(INDEX, self.index.0.max(1).into());
+        headers.insert(KNOWN_LEADER, HeaderValue::from_static(if self.known_leader { "true" } else { "false" }));
+        headers.insert(LAST_CONTACT, u64::try_from(self.last_contact.as_millis()).unwrap_or(u64::MAX).into());
+    }
+
+    /// How the answer was obtained, which Consul 1.9 tells on catalogue and health reads, save `/v1/health/service`.
+    pub(crate) fn write_consistency_to(&self, headers: &mut HeaderMap) {
+        let word = match self.consistency {
+            Consistency::Stale => "stale",
+            Consistency::Default => "leader",
+            Consistency::Consistent => "consistent",
+        };
+        headers.insert(EFFECTIVE_CONSISTENCY, HeaderValue::from_static(word));
+    }
+}
+
+/// On every answer: there are no access rules yet, so all is allowed.
+pub(crate) fn write_acl_policy(headers: &mut HeaderMap) {
+    headers.insert(DEFAULT_ACL_POLICY, HeaderValue::from_static("allow"));
+}
+
+/// On a raw value, which anybody may have stored: a browser must not take it for a page of this agent.
+pub(crate) fn write_raw(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+}

@@ -1,0 +1,11 @@
+//! The door from outside: HTTP requests against a scripted cluster that records what it is asked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod agent;
+mod catalog;
+mod fake;
+mod health;
+mod hostile;
+mod kv;
+mod status;
