@@ -1,1 +1,34 @@
-//! The commands other than agent: an HTTP client and its tables.
+//! The commands other than `agent`: an HTTP client and its tables.
+//!
+//! ```text
+//!  quorate members -status alive
+//!     │
+//!     ▼
+//!  command.rs ─▶ members.rs ─▶ client.rs ─ HTTP ─▶ an agent
+//!  which one     what to ask   how to ask
+//!                what to print ◀─ table.rs
+//! ```
+//!
+//! A command is a file with two functions: `command()` says which words it takes, `run()` does it. All of them write to
+//! what they are given, never to the process's own streams, and speak to an agent only over HTTP: nothing here knows what
+//! an agent is made of.
+//!
+//! The binary calls [`main`] for every word but `agent`; `agent` may use [`normalise_dashes`] so that Consul's single dash
+//! works with clap, and [`command_list`] for its own help.
+
+mod catalog;
+mod client;
+mod command;
+mod dashes;
+mod failure;
+mod info;
+mod join;
+mod keygen;
+mod kv;
+mod leave;
+mod members;
+mod table;
+mod version;
+
+pub use command::{Surroundings, command_list, main, run};
+pub use dashes::normalise_dashes;

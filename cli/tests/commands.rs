@@ -1,0 +1,309 @@
+//! Each command against an agent that says what the script says: what is asked of it, and what people see.
+
+// Helpers of tests may panic as tests do, and the scripted agent needs a thread of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
+
+mod scripted;
+
+use scripted::{Ended, Gone, Run, quorate};
+use std::collections::BTreeMap;
+
+/// Code 0, this output, and these requests.
+fn shows(ended: Ended, out: &str, asked: &[&str]) {
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(ended.out, out);
+    assert_eq!(ended.asked, asked);
+}
+
+/// Code 1, no output, and these words in the error.
+fn fails(ended: Ended, words: &[&str]) {
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{ended:?}");
+    for word in words {
+        assert!(ended.err.contains(word), "'{word}' in: {}", ended.err);
+    }
+}
+
+const MEMBERS: &str = r#"[
+    {"Name":"n2","Addr":"10.0.0.2","Port":8301,"Tags":{"role":"node","dc":"dc1"},"Status":4},
+    {"Name":"n1","Addr":"2001:db8::1","Port":8301,"Status":1,
+     "Tags":{"role":"consul","dc":"dc1","build":"0.1.0:abc","vsn":"2"}}
+]"#;
+
+#[test]
+fn members() {
+    shows(
+        quorate("members", &[(200, MEMBERS)]),
+        "Node  Address             Status  Type    Build    Protocol  DC\n\
+         n1    [2001:db8::1]:8301  alive   server  0.1.0    2         dc1\n\
+         n2    10.0.0.2:8301       failed  client  unknown  unknown   dc1\n",
+        &["GET /v1/agent/members"],
+    );
+    shows(
+        quorate("members -detailed", &[(200, MEMBERS)]),
+        "Node  Address             Status  Tags\n\
+         n1    [2001:db8::1]:8301  alive   build=0.1.0:abc,dc=dc1,role=consul,vsn=2\n\
+         n2    10.0.0.2:8301       failed  dc=dc1,role=node\n",
+        &["GET /v1/agent/members"],
+    );
+    for (status, expected) in [("alive", 1), ("alive|failed", 2), (".*", 2), ("f.*", 1)] {
+        let ended = quorate(&format!("members -status {status}"), &[(200, MEMBERS)]);
+        assert_eq!(ended.out.lines().count() - 1, expected, "{status}");
+    }
+    for none in ["left", "ali"] {
+        let ended = quorate(&format!("members -status={none}"), &[(200, MEMBERS)]);
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (2, "", ""), "{none}");
+    }
+    fails(quorate("members -status [", &[]), &["-status '['", "try 'alive|failed'"]);
+    fails(quorate("members -wan", &[]), &["-wan"]);
+}
+
+const ENTRY: &str = r#"[{"LockIndex":0,"Key":"a/b","Flags":7,"Value":"Yw==","CreateIndex":5,"ModifyIndex":9}]"#;
+const TWO: &str = r#"[{"LockIndex":0,"Key":"a/b","Flags":0,"Value":"Yw==","CreateIndex":5,"ModifyIndex":9},
+    {"LockIndex":1,"Key":"a/c","Flags":0,"Value":null,"CreateIndex":6,"ModifyIndex":6,"Session":"s"}]"#;
+
+#[test]
+fn kv_get() {
+    shows(quorate("kv get a/b", &[(200, ENTRY)]), "c\n", &["GET /v1/kv/a/b"]);
+    shows(quorate("kv get /a/b", &[(200, ENTRY)]), "c\n", &["GET /v1/kv/a/b"]);
+    shows(quorate("kv get -base64 a/b", &[(200, ENTRY)]), "Yw==\n", &["GET /v1/kv/a/b"]);
+    shows(quorate("kv get a/b -stale -datacenter dc2", &[(200, ENTRY)]), "c\n", &["GET /v1/kv/a/b?dc=dc2&stale="]);
+    shows(
+        quorate("kv get -detailed a/b", &[(200, ENTRY)]),
+        "CreateIndex      5\nFlags            7\nKey              a/b\nLockIndex        0\nModifyIndex      9\n\
+         Session          -\nValue            c\n",
+        &["GET /v1/kv/a/b"],
+    );
+    shows(quorate("kv get -recurse a/", &[(200, TWO)]), "a/b:c\na/c:\n", &["GET /v1/kv/a/?recurse="]);
+    shows(quorate("kv get -recurse", &[(404, "")]), "", &["GET /v1/kv/?recurse="]);
+    let detailed = quorate("kv get -recurse -detailed a", &[(200, TWO)]);
+    assert!(detailed.out.contains("\nValue            c\n\nCreateIndex      6\n"), "{detailed:?}");
+    assert!(detailed.out.contains("\nSession          s\n"));
+    shows(
+        quorate("kv get -keys a", &[(200, r#"["a/b","a/c/"]"#)]),
+        "a/b\na/c/\n",
+        &["GET /v1/kv/a?keys=&separator=%2F"],
+    );
+    shows(quorate("kv get -keys -separator= a", &[(404, "")]), "", &["GET /v1/kv/a?keys=&separator="]);
+    shows(quorate("kv get ä?b#c", &[(200, ENTRY)]), "c\n", &["GET /v1/kv/%C3%A4%3Fb%23c"]);
+    fails(quorate("kv get none", &[(404, "")]), &["No key exists at: none"]);
+    fails(quorate("kv get", &[]), &["Missing KEY argument"]);
+    fails(quorate("kv get /", &[]), &["Missing KEY argument"]);
+    fails(quorate("kv get a", &[(200, r#"[{"Key":"a","Value":"!"}]"#)]), &["not base64"]);
+    fails(quorate("kv get a", &[(200, "<html>")]), &["not what an agent says", "-http-addr"]);
+}
+
+#[test]
+fn kv_put() {
+    let done = "Success! Data written to: a/b\n";
+    shows(quorate("kv put a/b c", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0 c"]);
+    shows(quorate("kv put a/b", &[(200, "true\n")]), done, &["PUT /v1/kv/a/b?flags=0"]);
+    shows(quorate("kv put a/b -1", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0 -1"]);
+    shows(quorate("kv put a/b -- -data", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0 -data"]);
+    shows(quorate("kv put -base64 -flags=42 a/b Yw==", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=42 c"]);
+    shows(quorate("kv put -cas -modify-index=9 a/b c", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0&cas=9 c"]);
+    shows(quorate("kv put -cas=false a/b c", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0 c"]);
+    let piped = Run { input: b"from a pipe".to_vec(), ..Run::default() };
+    shows(piped.against("kv put a/b -", &[(200, "true")]), done, &["PUT /v1/kv/a/b?flags=0 from a pipe"]);
+    fails(
+        quorate("kv put -cas -modify-index=8 a/b c", &[(200, "false")]),
+        &["CAS failed", "not 8", "kv get -detailed a/b"],
+    );
+    fails(quorate("kv put a/b @/no/such/file", &[]), &["/no/such/file", "readable file"]);
+    fails(quorate("kv put -base64 a/b c", &[]), &["not base64"]);
+    fails(quorate("kv put -acquire a/b", &[]), &["sessions"]);
+    fails(quorate("kv put -flags=-1 a/b", &[]), &["-1"]);
+    fails(quorate("kv put", &[]), &["Missing KEY argument"]);
+    fails(
+        quorate("kv put big c", &[(413, "Request body(524289 bytes) too large, max size: 524288 bytes.")]),
+        &["writing the key 'big'", "Unexpected response code: 413 (Request body(524289 bytes) too large"],
+    );
+}
+
+#[test]
+fn a_file_can_be_put() {
+    let file = std::env::temp_dir().join(format!("quorate-cli-put-{}", std::process::id()));
+    std::fs::write(&file, "from a file").unwrap();
+    let ended = quorate(&format!("kv put a/b @{}", file.display()), &[(200, "true")]);
+    std::fs::remove_file(&file).unwrap();
+    shows(ended, "Success! Data written to: a/b\n", &["PUT /v1/kv/a/b?flags=0 from a file"]);
+}
+
+#[test]
+fn kv_delete() {
+    shows(quorate("kv delete a", &[(200, "true")]), "Success! Deleted key: a\n", &["DELETE /v1/kv/a"]);
+    shows(
+        quorate("kv delete -recurse a/", &[(200, "true")]),
+        "Success! Deleted keys with prefix: a/\n",
+        &["DELETE /v1/kv/a/?recurse="],
+    );
+    shows(
+        quorate("kv delete -cas -modify-index 4 a", &[(200, "true")]),
+        "Success! Deleted key: a\n",
+        &["DELETE /v1/kv/a?cas=4"],
+    );
+    fails(quorate("kv delete -cas -modify-index 4 a", &[(200, "false")]), &["CAS failed"]);
+    fails(quorate("kv delete -cas -recurse a", &[]), &["both -cas and -recurse"]);
+    fails(quorate("kv delete -cas a", &[]), &["-modify-index"]);
+    fails(quorate("kv delete -modify-index=3 a", &[]), &["without -cas"]);
+    fails(quorate("kv delete", &[]), &["Missing KEY argument"]);
+}
+
+const NODES: &str = r#"[{"ID":"0dbe00ba-5bc5-5a0d-daaf-cbcba04fbc49","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1",
+    "TaggedAddresses":{"lan":"10.0.0.1","wan":"1.2.3.4"},"Meta":{"os":"linux"}},
+    {"ID":"","Node":"ext","Address":"db.example.com","Datacenter":"dc1","TaggedAddresses":null,"Meta":null}]"#;
+
+#[test]
+fn catalog() {
+    shows(quorate("catalog datacenters", &[(200, r#"["dc1","dc2"]"#)]), "dc1\ndc2\n", &["GET /v1/catalog/datacenters"]);
+    shows(
+        quorate("catalog nodes -stale", &[(200, NODES)]),
+        "Node  ID        Address         DC\n\
+         ext             db.example.com  dc1\n\
+         n1    0dbe00ba  10.0.0.1        dc1\n",
+        &["GET /v1/catalog/nodes?stale="],
+    );
+    let detailed = quorate("catalog nodes -detailed -node-meta os=linux", &[(200, NODES)]);
+    assert!(
+        detailed.out.ends_with("daaf-cbcba04fbc49  10.0.0.1        dc1  lan=10.0.0.1, wan=1.2.3.4  os=linux\n"),
+        "{detailed:?}"
+    );
+    assert_eq!(detailed.asked, ["GET /v1/catalog/nodes?node-meta=os%3Alinux"]);
+    let rows = r#"[{"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","NodeMeta":{},"ServiceID":"a"},
+                   {"ID":"","Node":"n1","Address":"10.0.0.1","Datacenter":"dc1","NodeMeta":{},"ServiceID":"b"}]"#;
+    shows(
+        quorate("catalog nodes -service web", &[(200, rows)]),
+        "Node  ID  Address   DC\nn1        10.0.0.1  dc1\n",
+        &["GET /v1/catalog/service/web"],
+    );
+    let nothing = "No nodes match the given query - try expanding your search.\n";
+    shows(quorate("catalog nodes", &[(200, "[]")]), nothing, &["GET /v1/catalog/nodes"]);
+    let services = r#"{"web":["v2","v1"],"consul":[],"old":null}"#;
+    shows(quorate("catalog services", &[(200, services)]), "consul\nold\nweb\n", &["GET /v1/catalog/services"]);
+    shows(
+        quorate("catalog services -tags", &[(200, services)]),
+        "consul\nold\nweb     v1,v2\n",
+        &["GET /v1/catalog/services"],
+    );
+    let on_node = r#"{"Node":{},"Services":{"a":{"Service":"web","Tags":["x"]},"b":{"Service":"web","Tags":null}}}"#;
+    shows(quorate("catalog services -node n1 -tags", &[(200, on_node)]), "web  x\n", &["GET /v1/catalog/node/n1"]);
+    let nothing = "No services match the given query - try expanding your search.\n";
+    shows(quorate("catalog services -node nosuch", &[(200, "null")]), nothing, &["GET /v1/catalog/node/nosuch"]);
+}
+
+#[test]
+fn join_and_leave() {
+    shows(
+        quorate("join 10.0.0.2 [::1]:8301", &[(200, ""), (200, "")]),
+        "Successfully joined cluster by contacting 2 nodes.\n",
+        &["PUT /v1/agent/join/10.0.0.2", "PUT /v1/agent/join/[::1]:8301"],
+    );
+    let half = quorate("join 10.0.0.2 10.0.0.3", &[(500, "nobody is there"), (200, "")]);
+    assert_eq!((half.code, half.out.as_str()), (0, "Successfully joined cluster by contacting 1 nodes.\n"));
+    assert!(half.err.contains("10.0.0.2") && half.err.contains("nobody is there"), "{half:?}");
+    fails(quorate("join 10.0.0.2", &[(500, "nobody is there")]), &["10.0.0.2", "Failed to join any nodes", "8301"]);
+    fails(quorate("join", &[]), &["ADDRESS"]);
+    fails(quorate("join -wan 10.0.0.2", &[]), &["-wan"]);
+    shows(quorate("leave", &[(200, "")]), "Graceful leave complete\n", &["PUT /v1/agent/leave"]);
+}
+
+#[test]
+fn info() {
+    let own = r#"{"Config":{},"Stats":{"raft":{"term":"2","state":"Leader"},"agent":{"checks":1}},"Member":{}}"#;
+    shows(
+        quorate("info", &[(200, own)]),
+        "agent:\n\tchecks = 1\nraft:\n\tstate = Leader\n\tterm = 2\n",
+        &["GET /v1/agent/self"],
+    );
+}
+
+#[test]
+fn what_needs_no_agent() {
+    let version = quorate("version", &[]);
+    assert_eq!(version.out, concat!("Quorate v", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(quorate("--version", &[]).out, version.out);
+    assert!(quorate("version -format=json", &[]).out.contains("\"Version\": \"0."));
+    let (one, other) = (quorate("keygen", &[]).out, quorate("keygen", &[]).out);
+    assert!(one.len() == 45 && one != other, "32 bytes are 44 letters: {one}");
+}
+
+#[test]
+fn help_and_unknown_words() {
+    let bare = quorate("", &[]);
+    assert_eq!((bare.code, bare.out.as_str()), (127, quorate_cli::command_list().as_str()));
+    for line in ["help", "-help", "--help", "-h"] {
+        assert_eq!((quorate(line, &[]).code, quorate(line, &[]).out), (0, bare.out.clone()), "{line}");
+    }
+    for line in ["kv put -help", "kv put -h", "help kv put", "kv help put"] {
+        let help = quorate(line, &[]);
+        assert_eq!(help.code, 0, "{line}");
+        assert!(help.out.contains("quorate kv put") && help.out.contains("--modify-index"), "{line}: {}", help.out);
+    }
+    for (line, hint) in [("membrs", "'members'"), ("cat", "'catalog'"), ("frobnicate", "quorate help")] {
+        let unknown = quorate(line, &[]);
+        assert_eq!((unknown.code, unknown.out.as_str()), (127, ""), "{line}");
+        assert!(unknown.err.contains(hint), "{}", unknown.err);
+    }
+    fails(quorate("members -nosuch", &[]), &["--nosuch"]);
+    fails(quorate("kv frob", &[]), &["frob"]);
+}
+
+#[test]
+fn where_the_agent_is_and_what_it_is_shown() {
+    let set = |pairs: &[(&str, &str)]| Run {
+        env: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..Run::default()
+    };
+    for (env, options, token) in [
+        (&[][..], "", ""),
+        (&[("CONSUL_HTTP_TOKEN", "c")], "", " token=c"),
+        (&[("CONSUL_HTTP_TOKEN", "c"), ("QUORATE_HTTP_TOKEN", "q")], "", " token=q"),
+        (&[("CONSUL_HTTP_TOKEN", "c")], "-token=t", " token=t"),
+        (&[("CONSUL_HTTP_TOKEN", "")], "--token t", " token=t"),
+    ] {
+        let ended = set(env).against(&format!("kv get a {options}"), &[(200, ENTRY)]);
+        assert_eq!(ended.asked, [format!("GET /v1/kv/a{token}")], "{env:?} {options}");
+    }
+    fails(quorate("leave -token-file=/no/such/file", &[]), &["/no/such/file", "-token-file"]);
+    for address in ["https://127.0.0.1:8501", "unix:///run/agent.sock"] {
+        fails(quorate(&format!("leave -http-addr={address}"), &[]), &[address, "not supported yet", "127.0.0.1:8500"]);
+    }
+    fails(set(&[("CONSUL_HTTP_SSL", "true")]).against("leave", &[]), &["https://", "not supported yet"]);
+    // The option goes before the environment, and all spellings work on either side of the command.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for option in ["-http-addr=", "-http-addr ", "--http-addr=", "--http-addr "] {
+        fails(
+            quorate(&format!("kv get a {option}{closed}"), &[(200, ENTRY)]),
+            &["reading the key 'a'", &format!("http://{closed}"), "refused", "quorate agent -dev"],
+        );
+    }
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    for (status, body, next) in [
+        (500, "No cluster leader", "Retry in a few seconds"),
+        (500, "No known Consul servers", "quorate join"),
+        (500, "No path to datacenter", "quorate catalog datacenters"),
+        (403, "Permission denied", "-token"),
+        (429, "", "Retry in a moment"),
+    ] {
+        fails(
+            quorate("catalog nodes", &[(status, body)]),
+            &["listing the nodes", &format!("Unexpected response code: {status} ({body})"), next],
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    for line in ["version", "help", "keygen", "", "help kv"] {
+        let mut err = Vec::new();
+        let env: BTreeMap<String, String> = BTreeMap::new();
+        let look = |name: &str| env.get(name).cloned();
+        let mut surroundings =
+            quorate_cli::Surroundings { input: &mut std::io::empty(), out: &mut Gone, err: &mut err, env: &look };
+        let args = line.split_whitespace().map(Into::into).collect();
+        assert_eq!(quorate_cli::run(args, &mut surroundings), 0, "{line}");
+        assert!(err.is_empty(), "{line}");
+    }
+}
