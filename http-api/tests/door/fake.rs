@@ -25,6 +25,16 @@ pub struct Script {
     asked: Mutex<Vec<Request>>,
 }
 
+impl Script {
+    pub fn of(replies: impl Into<VecDeque<Reply>>) -> Script {
+        Script { replies: Mutex::new(replies.into()), asked: Mutex::default() }
+    }
+
+    pub fn asked(&self) -> Vec<Request> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
 impl Cluster for Script {
     fn ask(&self, request: Request) -> ReplyFuture<'_> {
         self.asked.lock().unwrap().push(request);
@@ -96,11 +106,11 @@ pub async fn send(request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>
 }
 
 pub async fn send_with(config: Config, request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>>) -> Seen {
-    let script = Arc::new(Script { replies: Mutex::new(replies.into()), asked: Mutex::default() });
+    let script = Arc::new(Script::of(replies));
     let response = router(script.clone(), config).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    let asked = script.asked.lock().unwrap().clone();
+    let asked = script.asked();
     assert_eq!(parts.headers.get("x-consul-default-acl-policy").unwrap(), "allow");
     Seen { status: parts.status.as_u16(), headers: parts.headers, body, asked }
 }

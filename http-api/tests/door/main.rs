@@ -4,6 +4,7 @@
 
 mod agent;
 mod catalog;
+mod connection;
 mod fake;
 mod health;
 mod hostile;
