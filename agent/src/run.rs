@@ -86,7 +86,7 @@ async fn run(config: Config) -> Result<End> {
     let front = Front::new(command_queue.clone());
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
-    let engine = Engine::new(engine_config(&config, &kept)?, clock.now());
+    let engine = Engine::new(engine_config(&config, &kept)?, clock.now())?;
     let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
     let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
     let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));

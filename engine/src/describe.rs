@@ -5,6 +5,30 @@ use quorate_protocol::{AgentDescription, MemberStatus, NodeId, PeerDescription, 
 use quorate_raft::Role;
 use std::net::SocketAddr;
 
+/// Raft's counters by name.
+fn raft_counters(counters: quorate_raft::Counters) -> [(&'static str, u64); 8] {
+    let quorate_raft::Counters {
+        malformed,
+        contradictory,
+        stale,
+        votes_ignored,
+        elections,
+        quorum_lost,
+        appends_rejected,
+        withheld_dropped,
+    } = counters;
+    [
+        ("raft_malformed", malformed),
+        ("raft_contradictory", contradictory),
+        ("raft_stale", stale),
+        ("raft_votes_ignored", votes_ignored),
+        ("raft_elections", elections),
+        ("raft_quorum_lost", quorum_lost),
+        ("raft_appends_rejected", appends_rejected),
+        ("raft_withheld_dropped", withheld_dropped),
+    ]
+}
+
 impl Engine {
     /// What `/v1/agent/self` shows.
     pub(crate) fn describe(&self) -> AgentDescription {
@@ -13,7 +37,7 @@ impl Engine {
         let mut counters = self.counters.clone();
         counters.extend(self.gossip.counters());
         if let Some(raft) = self.raft() {
-            counters.extend(raft.counters());
+            counters.extend(raft_counters(raft.counters()));
         }
         AgentDescription {
             member: self.gossip.me().clone(),

@@ -43,6 +43,7 @@ pub use config::{Config, Patience, ServerConfig};
 pub use door::{Input, Notice, Output, Ticket};
 pub use leader::desired;
 pub use local::{LocalState, Remote, SavedLocal, difference};
+pub use quorate_raft::StartError;
 
 use forward::Forwards;
 use hold::Holding;
@@ -86,10 +87,13 @@ pub struct Engine {
 
 impl Engine {
     /// An engine at the start of its process: it has announced itself to nobody yet, and joins as soon as it is driven.
-    pub fn new(mut config: Config, now: Time) -> Engine {
+    ///
+    /// # Errors
+    /// [`StartError`] where what the disk gave back cannot be a log, or the timings make no sense.
+    pub fn new(mut config: Config, now: Time) -> Result<Engine, StartError> {
         let server_config = config.server.take();
         let gossip = Gossip::new(membership::gossip_config(&config, server_config.as_ref()), now);
-        let server = server_config.map(|server| Server::new(&config, server, now));
+        let server = server_config.map(|server| Server::new(&config, server, now)).transpose()?;
         let mut engine = Engine {
             gossip,
             server,
@@ -112,7 +116,7 @@ impl Engine {
         }
         engine.start_local_checks();
         engine.settle(now);
-        engine
+        Ok(engine)
     }
 
     /// Takes what came in.

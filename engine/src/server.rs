@@ -8,7 +8,7 @@ use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
-use quorate_raft::Raft;
+use quorate_raft::{Raft, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,21 +62,21 @@ impl ReadRounds {
 }
 
 impl Server {
-    pub fn new(config: &Config, server: ServerConfig, now: Time) -> Server {
+    pub fn new(config: &Config, server: ServerConfig, now: Time) -> Result<Server, StartError> {
         let raft = quorate_raft::Config {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
-        Server {
-            raft: Raft::new(raft, server.hard_state, server.entries, now),
+        Ok(Server {
+            raft: Raft::new(raft, server.hard_state, server.entries, now)?,
             store: Store::new(),
             bootstrap_expect: server.bootstrap_expect,
             leader: None,
             proposals: BTreeMap::new(),
             reading: ReadRounds::default(),
-        }
+        })
     }
 
     pub fn deadline(&self) -> Option<Time> {

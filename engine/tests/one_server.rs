@@ -49,7 +49,7 @@ fn config(server: bool) -> Config {
 
 impl Alone {
     fn new(config: Config) -> Alone {
-        let engine = Engine::new(config, Time::ZERO);
+        let engine = Engine::new(config, Time::ZERO).unwrap();
         let mut alone = Alone { engine, now: Time::ZERO, last_ticket: 0, replies: BTreeMap::new(), saved: Vec::new() };
         alone.take_outputs();
         alone
@@ -245,7 +245,7 @@ fn a_ttl_check_lives_by_its_reports() {
 
     // After a restart the agent still knows what was registered with it.
     let saved = SavedLocal::decode(&server.saved).unwrap();
-    let restarted = Engine::new(Config { saved, ..config(true) }, Time::ZERO);
+    let restarted = Engine::new(Config { saved, ..config(true) }, Time::ZERO).unwrap();
     assert!(restarted.local_services().contains_key("web"));
     assert!(restarted.local_checks().contains_key("service:web"));
 

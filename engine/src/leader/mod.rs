@@ -21,13 +21,15 @@ pub struct Leader {
     established_at: Time,
     /// When all members are compared with the catalogue next.
     next_pass: Time,
+    /// When the configuration of the servers is compared with the members next.
+    next_review: Time,
     /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
     reconciling: BTreeMap<NodeId, Member>,
 }
 
 impl Leader {
     pub fn deadline(&self) -> Time {
-        self.next_pass
+        self.next_pass.min(self.next_review)
     }
 }
 
@@ -35,8 +37,14 @@ impl Engine {
     pub(crate) fn become_leader(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::BecameLeader { term }));
         let Some(server) = &mut self.server else { return };
-        let (established, established_at, next_pass) = (false, now, Time::NEVER);
-        server.leader = Some(Leader { term, established, established_at, next_pass, reconciling: BTreeMap::new() });
+        server.leader = Some(Leader {
+            term,
+            established: false,
+            established_at: now,
+            next_pass: Time::NEVER,
+            next_review: Time::NEVER,
+            reconciling: BTreeMap::new(),
+        });
     }
 
     /// An entry was applied; the first of the own term establishes the leader.
@@ -47,15 +55,23 @@ impl Engine {
             leader.established = true;
             leader.established_at = now;
             leader.next_pass = now;
+            leader.next_review = now + servers::REVIEW_INTERVAL;
         }
     }
 
     pub(crate) fn time_out_leader(&mut self, now: Time) {
         let interval = self.config.patience.reconcile;
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
-        if leader.established && leader.next_pass <= now {
+        let review = leader.next_review <= now;
+        let pass = leader.next_pass <= now;
+        if review {
+            leader.next_review = now + servers::REVIEW_INTERVAL;
+        }
+        if pass {
             leader.next_pass = now + interval;
             self.reconcile_all(now);
+        }
+        if review {
             self.review_servers(now);
         }
     }

@@ -4,13 +4,23 @@ use crate::Engine;
 use quorate_protocol::raft::Peer;
 use quorate_protocol::{MemberStatus, NodeId, Time};
 use quorate_raft::Change;
+use std::time::Duration;
+
+/// Between two looks at the servers: a new one votes a few seconds after it came, and the look costs next to nothing.
+pub(super) const REVIEW_INTERVAL: Duration = Duration::from_secs(2);
+/// A learner that misses no more entries than this is up to date (Consul's `MaxTrailingLogs`).
+const CAUGHT_UP: u64 = 250;
+/// A learner must have been heard within this to be given a vote.
+const LATELY: Duration = Duration::from_secs(1);
+/// More voters make every write slower and survive no more than two losses in practice.
+const MAX_VOTERS: usize = 5;
 
 impl Engine {
-    /// Adds a server that gossip brought, as a learner, and removes one that announced its leave. A failed server stays: it may
-    /// come back, and gossip alone never takes a vote away.
+    /// Adds a server that gossip brought, first as a learner and with a vote once it has caught up, and removes one that announced
+    /// its leave. A failed server stays: it may come back, and gossip alone never takes a vote away.
     ///
-    /// One change at a time; the next pass makes the next.
-    pub(crate) fn review_servers(&mut self, now: Time) {
+    /// One change at a time; the next look makes the next.
+    pub(super) fn review_servers(&mut self, now: Time) {
         let Some(change) = self.wanted_change() else { return };
         let Some(server) = &mut self.server else { return };
         if server.raft.change_configuration(now, change).is_err() {
@@ -19,15 +29,28 @@ impl Engine {
     }
 
     fn wanted_change(&self) -> Option<Change> {
-        let configuration = self.raft()?.configuration();
+        let raft = self.raft()?;
+        let configuration = raft.configuration();
         let has_left = |id: &NodeId| {
             self.gossip.member(*id).is_some_and(|member| member.status == MemberStatus::Left) && *id != self.config.id
         };
-        let left = configuration.peers.keys().find(|id| has_left(id)).map(|id| Change::Remove { id: *id });
-        let came = || {
-            let new = self.live_servers().find(|member| !configuration.peers.contains_key(&member.id))?;
-            Some(Change::Add { id: new.id, peer: Peer { address: new.address, voter: false } })
+        if let Some(id) = configuration.peers.keys().find(|id| has_left(id)) {
+            return Some(Change::Remove { id: *id });
+        }
+        let new = self.live_servers().find(|member| !configuration.peers.contains_key(&member.id));
+        if let Some(member) = new {
+            return Some(Change::Add { id: member.id, peer: Peer { address: member.address, voter: false } });
+        }
+        let caught_up = |id: NodeId| {
+            raft.progress(id).is_some_and(|progress| {
+                progress.last_contact < LATELY && progress.match_index.0 + CAUGHT_UP >= raft.last_index().0
+            })
         };
-        left.or_else(came)
+        let voters = configuration.peers.values().filter(|peer| peer.voter).count();
+        configuration
+            .peers
+            .iter()
+            .find(|(id, peer)| !peer.voter && voters < MAX_VOTERS && caught_up(**id))
+            .map(|(id, peer)| Change::Add { id: *id, peer: Peer { voter: true, ..peer.clone() } })
     }
 }
