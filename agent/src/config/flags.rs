@@ -2,6 +2,7 @@
 
 use super::{ConfigError, File, duration, files_in, hcl_comes_later, is_hcl, restrictions};
 use clap::{ArgAction, Parser};
+use quorate_cli::normalise_dashes;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -233,27 +234,6 @@ impl Flags {
         }
         file
     }
-}
-
-/// Rewrites Go's spelling of a flag (`-node`) to the one clap knows (`--node`). Numbers (`-1`), single letters (`-h`) and
-/// everything after `--` stay.
-pub fn normalise_dashes(args: Vec<OsString>) -> Vec<OsString> {
-    let mut literal = false;
-    args.into_iter()
-        .map(|arg| {
-            literal |= arg == "--";
-            match arg.to_str().and_then(|text| text.strip_prefix('-')) {
-                Some(name)
-                    if !literal
-                        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-                        && name.split('=').next().is_some_and(|name| name.len() > 1) =>
-                {
-                    OsString::from(format!("--{name}"))
-                }
-                _ => arg,
-            }
-        })
-        .collect()
 }
 
 /// Consul's flags that change nothing here, so that start scripts keep working: the name, whether a value follows, and why.

@@ -1,6 +1,5 @@
 //! Each test reads as: this was written, this is used (or this sentence is the answer).
 
-use super::flags::normalise_dashes;
 use super::*;
 use proptest::prelude::*;
 use quorate_protocol::{CheckKind, Status};
@@ -94,8 +93,6 @@ fn one_dash_or_two_and_both_ways_to_give_a_value() {
         assert_eq!(flags(line), expected, "{line}");
     }
     assert_eq!(flags("-dev -server=false -bootstrap-expect 0").server, None);
-    let lines = normalise_dashes(args("-node -1 -h -- -node"));
-    assert_eq!(lines, args("--node -1 -h -- -node"));
 }
 
 #[test]
