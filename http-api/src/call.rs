@@ -74,7 +74,7 @@ impl Call {
         self.query.get("dc").filter(|dc| !dc.is_empty()).unwrap_or(&self.door.config.datacenter)
     }
 
-    /// What follows `prefix` in the path, percent-decoded once: a key or a name, which may hold slashes and may be empty.
+    /// What follows `prefix` in the path, percent-decoded once: a key or a name, which may hold slashes or be empty.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for a bad escape, other text than UTF-8, or a control character.
@@ -172,7 +172,7 @@ impl Call {
     /// Asks this agent.
     ///
     /// # Errors
-    /// [`Error::Cluster`] if it refuses; what is [`Refusal::Invalid`] was the caller's mistake, so [`Error::BadRequest`].
+    /// [`Error::Cluster`] if it refuses; [`Refusal::Invalid`] was the caller's mistake, so [`Error::BadRequest`].
     pub(crate) async fn local(&self, request: LocalRequest) -> Result<Reply, Error> {
         match self.ask(None, Ask::Local(request)).await {
             Err(Error::Cluster(Refusal::Invalid(why))) => Err(Error::BadRequest(why)),

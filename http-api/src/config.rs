@@ -17,8 +17,8 @@ pub struct Config {
     pub revision: String,
     /// The port assumed where `/v1/agent/join` names none.
     pub serf_lan_port: u16,
-    /// The largest value of a key in bytes (`limits.kv_max_value_size`): Consul's 512 KiB, because every replica keeps every
-    /// value in memory and a log entry must fit a packet train that does not delay heartbeats.
+    /// The largest value of a key in bytes (`limits.kv_max_value_size`): Consul's 512 KiB, because every server keeps
+    /// every value in memory, and a large log entry holds up those behind it.
     pub max_value_size: usize,
     /// The largest JSON body in bytes: as much as Consul allows a transaction; a registration takes a hundredth.
     pub max_body_size: usize,

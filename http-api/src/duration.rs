@@ -3,6 +3,7 @@
 //! The rules are those of Go's `time.ParseDuration` and `Duration.String`, <https://pkg.go.dev/time#ParseDuration>, to
 //! the last rounding, because clients send whatever Go accepts and nothing else.
 
+use crate::error::quote;
 use std::time::Duration;
 
 /// The text is not a duration; the sentence is Go's.
@@ -83,11 +84,6 @@ pub(crate) fn format(duration: Duration) -> String {
             }
         }
     }
-}
-
-/// Text in quotes, as Go's `%q` shows it, cut to a length fit for an error.
-pub(crate) fn quote(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
 }
 
 /// `nanos / unit` with as many decimals as it takes.

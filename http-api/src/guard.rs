@@ -23,8 +23,8 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// A browser names the origin of the page that sends a request (RFC 6454, 7). A page from elsewhere may read nothing, but
-/// a simple request would still reach an agent on this machine and change it.
+/// A browser names the origin of the page that sends a request (RFC 6454, 7). A page from elsewhere may read nothing,
+/// but a simple request would still reach an agent on this machine and change it.
 fn refuse_foreign_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
@@ -43,8 +43,9 @@ fn refuse_foreign_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Res
         return Ok(());
     }
     Err(Error::Forbidden(format!(
-        "a page of {} may not change this agent: send the request without an Origin header, or from the agent's own address",
-        crate::duration::quote(origin)
+        "a page of {} may not change this agent: send the request without an Origin header, or from the agent's own \
+         address",
+        crate::error::quote(origin)
     )))
 }
 

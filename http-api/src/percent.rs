@@ -1,7 +1,6 @@
 //! Percent-decoding, once and strictly (RFC 3986, 2.1): `%2F` becomes part of the text, never a separator.
 
-use crate::duration::quote;
-use crate::error::Error;
+use crate::error::{Error, quote};
 
 /// A part of a path, decoded.
 ///

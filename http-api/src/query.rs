@@ -1,8 +1,8 @@
 //! Query strings as Consul reads them: bare flags, repeated parameters, and the ones that every read takes.
 
 use crate::config::Config;
-use crate::duration::{self, quote};
-use crate::error::Error;
+use crate::duration;
+use crate::error::{Error, quote};
 use crate::percent::{decode_query, encode_query};
 use quorate_protocol::{Consistency, LogIndex, Wait};
 use std::collections::BTreeMap;

@@ -65,8 +65,8 @@ impl Routes for Router<Door> {
     }
 }
 
-/// Where a path leads that holds an empty segment, `.` or `..`: Go's router, and so Consul, redirects to the cleaned path.
-/// Escaped ones (`%2F%2F`) are part of a key and stay.
+/// Where a path leads that holds an empty segment, `.` or `..`: Go's router, and so Consul, redirects to the cleaned
+/// path. Escaped ones (`%2F%2F`) are part of a key and stay.
 pub(crate) fn cleaned(path: &str) -> Option<String> {
     let inner = path.strip_prefix('/')?;
     let last = inner.rsplit('/').next().unwrap_or_default();

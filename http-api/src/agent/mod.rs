@@ -72,7 +72,7 @@ fn done() -> Response {
 fn address(text: &str, port: u16) -> Result<SocketAddr, Error> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     text.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port))).map_err(|_| {
-        let shown = crate::duration::quote(text);
+        let shown = crate::error::quote(text);
         Error::BadRequest(format!(
             "{shown} is not an address to join: give an IP address like 10.0.0.1 or 10.0.0.1:{port}"
         ))
@@ -96,8 +96,8 @@ struct MemberRow<'a> {
 }
 
 impl<'a> MemberRow<'a> {
-    /// The protocol numbers are those of a Consul 1.9 agent, which clients compare and nothing here speaks: the range of
-    /// Quorate's own wire is in the tags `vsn_min` and `vsn_max`.
+    /// The protocol numbers are those of a Consul 1.9 agent, which clients compare and nothing here speaks: the range
+    /// of Quorate's own wire is in the tags `vsn_min` and `vsn_max`.
     fn of(member: &'a Member) -> MemberRow<'a> {
         MemberRow {
             name: &member.name,

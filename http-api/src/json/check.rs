@@ -3,7 +3,7 @@
 use super::Empty;
 use super::fields::Fields;
 use crate::duration;
-use crate::error::Error;
+use crate::error::{Error, quote};
 use quorate_protocol::check::HttpCheck;
 use quorate_protocol::{Check, CheckDefinition, CheckKind, Row, Status};
 use serde::Serialize;
@@ -203,11 +203,8 @@ pub(crate) fn take_result(mut fields: Fields, node: &str) -> Result<Check, Error
     fields.ignore(&["Definition", "ExposedPort", "Namespace", "Partition", "PeerName", "CreateIndex", "ModifyIndex"]);
     fields.finish()?;
     if !check.node.eq_ignore_ascii_case(node) {
-        let (id, its) = (duration::quote(&check.id), duration::quote(&check.node));
-        return Err(Error::Refused(format!(
-            "check {id} is of node {its}, the registration of {}",
-            duration::quote(node)
-        )));
+        let (id, its) = (quote(&check.id), quote(&check.node));
+        return Err(Error::Refused(format!("check {id} is of node {its}, the registration of {}", quote(node))));
     }
     Ok(check)
 }

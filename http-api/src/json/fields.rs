@@ -1,8 +1,8 @@
-//! JSON objects taken apart as Go does it: keys match whatever their case, `null` is the same as absent, and what nobody
-//! asked for is an error. Underscores in keys do not count either, so that `enable_tag_override` is `EnableTagOverride`.
+//! JSON objects taken apart as Go does it: keys match whatever their case, `null` is the same as absent, and what
+//! nobody asked for is an error. Underscores in keys do not count either: `enable_tag_override` is `EnableTagOverride`.
 
-use crate::duration::{self, NotADuration, quote};
-use crate::error::Error;
+use crate::duration::{self, NotADuration};
+use crate::error::{Error, quote};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -105,8 +105,8 @@ impl Fields {
         u32::try_from(number).map_err(|_| self.wrong(name, "a count of at least 0"))
     }
 
-    /// Text as Go writes it (`10s`), or a number of nanoseconds. What is negative counts as zero, as it does in Consul's
-    /// comparisons.
+    /// Text as Go writes it (`10s`), or a number of nanoseconds. What is negative counts as zero, as it does where
+    /// Consul compares.
     pub(crate) fn take_duration(&mut self, name: &str) -> Result<Duration, Error> {
         let nanos = match self.take(name) {
             None => 0,
@@ -140,7 +140,7 @@ impl Fields {
 
     /// A map from text to lists of text, such as HTTP headers.
     pub(crate) fn take_texts_map(&mut self, name: &str) -> Result<BTreeMap<String, Vec<String>>, Error> {
-        let wrong = || self_wrong(&self.path, name, "an object of lists of strings");
+        let wrong = || wrong_type(&self.path, name, "an object of lists of strings");
         let Some(value) = self.left.remove(&fold(name)).map(|(_, value)| value) else { return Ok(BTreeMap::new()) };
         match value {
             Value::Null => Ok(BTreeMap::new()),
@@ -211,11 +211,11 @@ impl Fields {
     }
 
     fn wrong(&self, name: &str, expected: &str) -> Error {
-        self_wrong(&self.path, name, expected)
+        wrong_type(&self.path, name, expected)
     }
 }
 
-fn self_wrong(path: &str, name: &str, expected: &str) -> Error {
+fn wrong_type(path: &str, name: &str, expected: &str) -> Error {
     failed(format!("{path}{name} must be {expected}"))
 }
 
