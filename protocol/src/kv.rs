@@ -33,7 +33,7 @@ pub enum KvWrite {
     Delete {
         /// The key.
         key: String,
-        /// Only if the key's modify index is this; zero: do nothing, and succeed.
+        /// Only if the key's modify index is this; zero: only if the key does not exist, so that nothing is ever removed.
         cas: Option<LogIndex>,
     },
     /// Removes every key that starts with `prefix`; the empty prefix removes all.
