@@ -1,0 +1,699 @@
+//! The machine: its verbs, and what follows from each input.
+
+use crate::config::{Config, Timing};
+use crate::event::{MemberEvent, MemberEventKind};
+use crate::identity::Identity;
+use crate::rumours::Rumours;
+use crate::seal::Seal;
+use crate::seeds::Seeds;
+use crate::swim::{Effect, Spread, Swim, SwimTimer};
+use crate::table::Table;
+use crate::timers::Timers;
+use bytes::Buf;
+use foca::State;
+use quorate_protocol::wire::gossip::{GossipMessage, MAX_DATAGRAM, MemberRecord, Rumour, Stamp, check_tags};
+use quorate_protocol::wire::stream::{Destination, Origin};
+use quorate_protocol::{Member, MemberStatus, NodeId, Time};
+use rand::RngExt;
+use rand::seq::IteratorRandom;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often the table is looked through for members to forget.
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
+/// How many failed members are called at each reconnect interval.
+const CALLS: usize = 2;
+/// How many members are asked at once for records that are missing: one answer usually brings all of them.
+const FETCHES: usize = 2;
+/// The shortest time between two changes of our own generation: two agents with a copied id quarrel slowly.
+const OUTBID_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What leaves the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send a datagram; it is sealed.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// At most 1232 bytes.
+        bytes: Vec<u8>,
+    },
+    /// Send a message over a reliable stream. If that fails, nothing needs to be done.
+    Message {
+        /// Where to.
+        to: Destination,
+        /// What.
+        message: GossipMessage,
+    },
+    /// The view changed.
+    Event(MemberEvent),
+    /// A seed answered.
+    Joined {
+        /// The address as it was given to [`Gossip::join`].
+        address: SocketAddr,
+        /// How many members are alive now, this one among them.
+        members: usize,
+    },
+}
+
+/// Gossip membership of one agent, as a sans-io machine; see the [crate] for the picture.
+///
+/// * What does not open under a key of the ring changes nothing but a counter and is not answered.
+/// * Every change of what [`Gossip::members`] shows is one [`Output::Event`]; a member is shown once its name is known.
+/// * A living agent never stays down in anybody's view that it can reach: it refutes, or comes back under a new identity.
+pub struct Gossip {
+    pub(crate) me: Member,
+    pub(crate) record_version: u32,
+    pub(crate) incarnation: u16,
+    left: Option<Stamp>,
+    phase: Phase,
+
+    pub(crate) swim: Swim,
+    pub(crate) rumours: Rumours,
+    pub(crate) table: Table,
+    pub(crate) seal: Seal,
+    pub(crate) seeds: Seeds,
+    pub(crate) timers: Timers<Due>,
+    pub(crate) timing: Timing,
+    pub(crate) rng: ChaCha8Rng,
+
+    pub(crate) exchange: u64,
+    pub(crate) suspicion: Duration,
+    suspects: Vec<Identity>,
+    fetch_is_set: bool,
+    sync_is_set: bool,
+    outbid_at: Option<Time>,
+    outputs: VecDeque<Output>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Leaving { rounds: u32 },
+    Left,
+}
+
+/// What can be due.
+pub(crate) enum Due {
+    /// foca's own.
+    Swim(SwimTimer),
+    /// The full state goes to a random member, living or failed.
+    PushPull,
+    /// The full state goes to a random living member, once, because something big changed.
+    Sync,
+    /// Failed members are called.
+    Reconnect,
+    /// Seeds that have not answered are asked.
+    Join,
+    /// Records that are missing are asked for.
+    Fetch,
+    /// What another declared down is down, if it has not refuted this suspicion.
+    Verdict { identity: Identity, incarnation: u16 },
+    /// The leave is told to a few more.
+    LeaveRound,
+    /// Failed and left members are forgotten.
+    Reap,
+}
+
+impl Gossip {
+    /// A member that knows only itself. Name and tags beyond the limits of [`Config::check`] are cut to what others can learn.
+    pub fn new(config: Config, now: Time) -> Gossip {
+        let Config { id, name, address, generation, tags, keyring, label, timing, seed } = config;
+        let identity = Identity { id, address, generation, renewal: 0 };
+        let rumours = Rumours::default();
+        let swim = Swim::new(identity, timing.clone(), rng(seed, &identity, b"swim"), rumours.clone());
+        let me = Member { id, name, address, tags, status: MemberStatus::Alive, generation };
+        let mut rng = rng(seed, &identity, b"machine");
+        let mut gossip = Gossip {
+            record_version: 0,
+            incarnation: 0,
+            left: None,
+            phase: Phase::Running,
+            swim,
+            rumours,
+            table: Table::new(timing.reap_after),
+            seal: Seal::new(keyring, label, &identity, seed),
+            seeds: Seeds::new(timing.join_retry, timing.join_retry_max),
+            timers: Timers::default(),
+            // Not from one: an answer to a question of an earlier life must not pass for one of this.
+            exchange: rng.random::<u64>() >> 1,
+            suspicion: timing.suspicion(1),
+            suspects: Vec::new(),
+            fetch_is_set: false,
+            sync_is_set: false,
+            outbid_at: None,
+            outputs: VecDeque::new(),
+            counters: BTreeMap::new(),
+            me,
+            rng,
+            timing,
+        };
+        gossip.cut_to_limits();
+        gossip.note(MemberEventKind::Join);
+        gossip.spread_own_record();
+        // Members that start together must not exchange state together for ever.
+        let first = gossip.timing.push_pull_interval.mul_f64(gossip.rng.random::<f64>());
+        gossip.timers.set(now + first, Due::PushPull);
+        gossip.timers.set(now + gossip.timing.reconnect_interval, Due::Reconnect);
+        gossip.timers.set(now + REAP_INTERVAL, Due::Reap);
+        gossip.settle(now);
+        gossip
+    }
+
+    /// Takes in a datagram as it came from the socket. `_from` is not trusted for anything: members say inside the seal where they are.
+    pub fn handle_datagram(&mut self, now: Time, _from: SocketAddr, bytes: &[u8]) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        match self.seal.open_swim(now, bytes) {
+            Ok(packet) => {
+                let taken = self.swim.handle_packet(&packet);
+                self.count_error(taken);
+                self.settle(now);
+            }
+            Err(reason) => self.count(reason),
+        }
+    }
+
+    /// Takes in a message from a stream whose other end is proven to be `from`.
+    pub fn handle_message(&mut self, now: Time, from: Origin, message: GossipMessage) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let (GossipMessage::PushPull(state) | GossipMessage::PushPullReply(state)) = &message;
+        if from.id == self.me.id {
+            self.seeds.is_self(state.exchange);
+        }
+        match message {
+            GossipMessage::PushPull(state) => {
+                let exchange = state.exchange;
+                if self.merge(now, from, state, Spread::Yes) {
+                    let answer = GossipMessage::PushPullReply(self.state(now, exchange));
+                    self.outputs.push_back(Output::Message { to: from.into(), message: answer });
+                }
+            }
+            GossipMessage::PushPullReply(state) => {
+                let exchange = state.exchange;
+                // What a newcomer is told is news to nobody else.
+                let spread = if self.swim.alive() == 0 { Spread::No } else { Spread::Yes };
+                if self.merge(now, from, state, spread)
+                    && let Some(address) = self.seeds.answered(exchange)
+                {
+                    let members = 1 + self.table.living().count();
+                    self.outputs.push_back(Output::Joined { address, members });
+                }
+            }
+        }
+    }
+
+    /// Does what is due. After a pause of its own, the shell hands in the datagrams that waited first.
+    pub fn handle_timeout(&mut self, now: Time) {
+        loop {
+            let due = self.timers.take_due(now);
+            if due.is_empty() || self.phase == Phase::Left {
+                return;
+            }
+            let (mut swim, mut ours) = (Vec::new(), Vec::new());
+            for timer in due {
+                match timer {
+                    Due::Swim(timer) => swim.push(timer),
+                    other => ours.push(other),
+                }
+            }
+            // foca wants those due together in its own order; the sort is stable.
+            swim.sort();
+            for timer in swim {
+                let done = self.swim.handle_timer(timer);
+                self.count_error(done);
+                self.settle(now);
+            }
+            for timer in ours {
+                self.handle_due(now, timer);
+            }
+        }
+    }
+
+    /// When [`Gossip::handle_timeout`] has something to do; never, once it has left.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// The next thing to do, oldest first. Ask until there is none after every other call.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Asks for the cluster at these addresses, at once and then ever more rarely until one of them answers. They are remembered and
+    /// asked again whenever nobody else is alive. At most 256 are; our own address is left out.
+    pub fn join(&mut self, now: Time, addresses: Vec<SocketAddr>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let own = self.me.address;
+        self.seeds.add(addresses.iter().copied().filter(|address| *address != own));
+        for address in addresses.into_iter().filter(|address| *address != own) {
+            self.ask_seed(now, address);
+        }
+        self.timers.set(now + self.timing.join_retry, Due::Join);
+    }
+
+    /// Says goodbye, and keeps saying it for some rounds; then [`Gossip::has_left`]. From here on it hears nothing.
+    pub fn leave(&mut self, now: Time) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let stamp = Stamp { generation: self.me.generation, version: self.record_version.saturating_add(1) };
+        self.left = Some(stamp);
+        self.me.status = MemberStatus::Leaving;
+        self.timers.clear();
+        self.phase = Phase::Leaving { rounds: self.timing.leave_rounds };
+        let spread = self.swim.spread(&Rumour::Leave { id: self.me.id, stamp }.encode());
+        self.count_error(spread);
+        // One member hears it on a road that loses nothing.
+        if let Some(other) = self.random_living() {
+            let mut goodbye = self.state(now, 0);
+            goodbye.members.truncate(1);
+            self.send_message(other, GossipMessage::PushPullReply(goodbye));
+            self.leave_round(now);
+        } else {
+            self.finish_leaving();
+        }
+    }
+
+    /// Whether it left and said so often enough: the process may end.
+    pub fn has_left(&self) -> bool {
+        self.phase == Phase::Left
+    }
+
+    /// Replaces what this member says of itself. Returns false, and changes nothing, when the tags exceed 512 encoded bytes
+    /// (see [`Config::check`]).
+    pub fn set_tags(&mut self, now: Time, tags: BTreeMap<String, String>) -> bool {
+        if self.phase != Phase::Running || check_tags(&tags).is_err() {
+            self.count("tags_refused");
+            return false;
+        }
+        if tags != self.me.tags {
+            self.me.tags = tags;
+            self.next_record(now);
+            self.note(MemberEventKind::Update);
+            self.settle(now);
+        }
+        true
+    }
+
+    /// Declares a failed member gone for good. Returns whether a failed (or left) member has this name. If it lives after all, it takes
+    /// this back.
+    pub fn force_leave(&mut self, now: Time, name: &str) -> bool {
+        let gone = |member: &&Member| matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
+        let Some(member) = self.members().filter(gone).find(|member| member.name == name) else { return false };
+        if member.status == MemberStatus::Failed {
+            let (id, generation) = (member.id, member.generation);
+            let known = self.rumours.stamp(id).unwrap_or(Stamp { generation, version: 0 });
+            let stamp =
+                Stamp { generation: known.generation.max(generation), version: known.version.saturating_add(1) };
+            let spread = self.swim.spread(&Rumour::Leave { id, stamp }.encode());
+            self.count_error(spread);
+            self.gossip_now();
+            self.settle(now);
+        }
+        true
+    }
+
+    /// This member.
+    pub fn me(&self) -> &Member {
+        &self.me
+    }
+
+    /// All members, this one, failed and left ones among them, ordered by id.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        let (before, after) = self.table.around(self.me.id);
+        before.chain(std::iter::once(&self.me)).chain(after)
+    }
+
+    /// The member with this id.
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        if id == self.me.id { Some(&self.me) } else { self.table.get(id) }
+    }
+
+    /// What was refused and why, since the start: `datagram_*` and `message_*` came from outside and changed nothing; `packet_*` and
+    /// `rumour_*` held a key but made no sense.
+    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counters
+    }
+
+    fn handle_due(&mut self, now: Time, due: Due) {
+        match due {
+            Due::Swim(timer) => {
+                let done = self.swim.handle_timer(timer);
+                self.count_error(done);
+            }
+            Due::PushPull => self.push_pull(now),
+            Due::Sync => {
+                self.sync_is_set = false;
+                if let Some(other) = self.random_living() {
+                    self.ask(now, other);
+                }
+            }
+            Due::Reconnect => self.reconnect(now),
+            Due::Join => self.join_round(now),
+            Due::Fetch => self.fetch(now),
+            Due::Verdict { identity, incarnation } => self.verdict(identity, incarnation),
+            Due::LeaveRound => return self.leave_round(now),
+            Due::Reap => self.reap(now),
+        }
+        self.settle(now);
+    }
+
+    /// Anti-entropy with one random living member, and with a failed one in case only we think so.
+    fn push_pull(&mut self, now: Time) {
+        if let Some(living) = self.random_living() {
+            self.ask(now, living);
+        }
+        if let Some(failed) = self.table.failed().choose(&mut self.rng) {
+            self.ask(now, failed);
+        }
+        self.timers.set(now + self.timing.push_pull(self.swim.alive() + 1), Due::PushPull);
+    }
+
+    fn reconnect(&mut self, now: Time) {
+        for failed in self.table.failed().sample(&mut self.rng, CALLS) {
+            let called = self.swim.call(failed);
+            self.count_error(called);
+        }
+        self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
+    }
+
+    fn join_round(&mut self, now: Time) {
+        if let Some((seeds, next)) = self.seeds.round(now) {
+            for seed in seeds {
+                self.ask_seed(now, seed);
+            }
+            // Agents that lost the cluster together must not ask for it together.
+            let jitter = next.since(now).mul_f64(self.rng.random::<f64>() / 4.0);
+            self.timers.set(next + jitter, Due::Join);
+        }
+    }
+
+    /// Asks for records of members that are only known to live: some of these themselves, and somebody else in case they cannot be reached.
+    fn fetch(&mut self, now: Time) {
+        self.fetch_is_set = false;
+        let mut asked = self.table.nameless().sample(&mut self.rng, FETCHES);
+        if asked.is_empty() {
+            return;
+        }
+        asked.extend(self.random_living());
+        for member in asked {
+            self.ask(now, member);
+        }
+        self.fetch_is_set = true;
+        self.timers.set(now + Duration::from_secs(1), Due::Fetch);
+    }
+
+    fn verdict(&mut self, identity: Identity, incarnation: u16) {
+        let unrefuted = self.swim.members().any(|member| {
+            *member.id() == identity && member.state() == State::Suspect && member.incarnation() == incarnation
+        });
+        if unrefuted {
+            let down = foca::Member::new(identity, incarnation, State::Down);
+            let applied = self.swim.apply(vec![down], Spread::Yes);
+            self.count_error(applied);
+        }
+    }
+
+    fn reap(&mut self, now: Time) {
+        for (id, identity) in self.table.reap(now) {
+            self.rumours.forget(id);
+            self.seal.forget(id);
+            if let Some(identity) = identity {
+                let forgotten = self.swim.forget(identity);
+                self.count_error(forgotten);
+            }
+        }
+        self.timers.set(now + REAP_INTERVAL, Due::Reap);
+    }
+
+    fn leave_round(&mut self, now: Time) {
+        let Phase::Leaving { rounds } = self.phase else { return };
+        if rounds == 0 {
+            return self.finish_leaving();
+        }
+        self.phase = Phase::Leaving { rounds: rounds - 1 };
+        self.gossip_now();
+        self.flush(now);
+        // What SWIM plans further on is no longer ours to do.
+        self.timers.clear();
+        self.timers.set(now + self.timing.gossip_interval, Due::LeaveRound);
+    }
+
+    fn finish_leaving(&mut self) {
+        self.phase = Phase::Left;
+        self.timers.clear();
+        self.me.status = MemberStatus::Left;
+        self.note(MemberEventKind::Leave);
+    }
+
+    /// Brings the view up to what SWIM and the rumours now say. Called after each of them was touched.
+    pub(crate) fn settle(&mut self, now: Time) {
+        self.take_rumours(now);
+        let changed = self.flush(now);
+        let suspects = self.swim.suspects();
+        if changed || suspects != self.suspects {
+            self.suspects = suspects;
+            self.observe_swim(now);
+        }
+        while let Some(event) = self.table.next_event() {
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    fn take_rumours(&mut self, now: Time) {
+        while let Some(rumour) = self.rumours.take() {
+            if rumour.id() == self.me.id {
+                self.meet_own_rumour(now, &rumour);
+                continue;
+            }
+            match rumour {
+                Rumour::Record { id, record } => self.table.learn(now, id, record),
+                Rumour::Leave { id, stamp } => {
+                    if let Some(ended) = self.table.leave(now, id, stamp) {
+                        // Not spread as a death: to whom the leave is still news, it must not look like a failure.
+                        let down = foca::Member::new(ended, 0, State::Down);
+                        let applied = self.swim.apply(vec![down], Spread::No);
+                        self.count_error(applied);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Somebody speaks in our name: a former life that the wall clock hides, or an operator who takes us for dead. An echo of our own
+    /// last word is nothing.
+    fn meet_own_rumour(&mut self, now: Time, rumour: &Rumour) {
+        let echo = matches!(rumour, Rumour::Record { record, .. } if record.stamp <= self.own_stamp());
+        if !echo {
+            self.take_back_leave(now);
+        }
+    }
+
+    /// Says anew that we live and how, unless we are in fact leaving.
+    pub(crate) fn take_back_leave(&mut self, now: Time) {
+        if self.phase == Phase::Running {
+            self.next_record(now);
+        }
+    }
+
+    /// Takes a generation above what others remember of us.
+    pub(crate) fn outbid(&mut self, now: Time, generation: u64) {
+        let too_soon = self.outbid_at.is_some_and(|last| now.since(last) < OUTBID_INTERVAL);
+        let Some(generation) = generation.checked_add(1).filter(|_| !too_soon && self.phase == Phase::Running) else {
+            return self.count("generation_conflict");
+        };
+        self.count("generation_outbid");
+        self.outbid_at = Some(now);
+        self.me.generation = generation;
+        self.record_version = 0;
+        self.incarnation = 0;
+        let identity = Identity { generation, renewal: 0, ..*self.swim.identity() };
+        let changed = self.swim.change_identity(identity);
+        self.count_error(changed);
+        self.spread_own_record();
+        self.note(MemberEventKind::Update);
+        self.come_back(now);
+    }
+
+    /// Carries out what SWIM wants; returns whether liveness or identities changed.
+    fn flush(&mut self, now: Time) -> bool {
+        let mut changed = false;
+        while let Some(effect) = self.swim.next_effect() {
+            match effect {
+                Effect::Send(to, packet) => self.send_packet(to, &packet),
+                Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
+                Effect::Changed => changed = true,
+                Effect::Alone => {
+                    changed = true;
+                    self.seeds.ask_all_again();
+                    self.timers.set(now + self.timing.join_retry, Due::Join);
+                }
+                Effect::Renewed => {
+                    changed = true;
+                    self.incarnation = 0;
+                    self.count("identity_renewed");
+                    self.come_back(now);
+                }
+            }
+        }
+        changed
+    }
+
+    /// Resumes probing under a new identity, and tells somebody of it on a road that loses nothing.
+    fn come_back(&mut self, now: Time) {
+        let resumed = self.swim.apply(Vec::new(), Spread::No);
+        self.count_error(resumed);
+        self.sync_soon(now);
+    }
+
+    fn observe_swim(&mut self, now: Time) {
+        for former in self.swim.former_selves() {
+            let forgotten = self.swim.forget(former);
+            self.count_error(forgotten);
+        }
+        let failed_before = self.table.failed().count();
+        let mut refused = 0;
+        for member in self.swim.members() {
+            if !self.table.observe(now, *member.id(), member.state()) {
+                refused += 1;
+            }
+        }
+        if refused > 0 {
+            self.count("table_full");
+        }
+        if self.table.failed().count() < failed_before {
+            // Perhaps the end of a partition: what each side missed is in the full state.
+            self.sync_soon(now);
+        }
+        if !self.fetch_is_set && self.table.nameless().next().is_some() {
+            // Its record is probably on its way in the next rounds of gossip.
+            self.fetch_is_set = true;
+            self.timers.set(now + self.timing.gossip_interval * 3, Due::Fetch);
+        }
+        self.suspicion = self.swim.resize();
+    }
+
+    fn sync_soon(&mut self, now: Time) {
+        if !self.sync_is_set {
+            self.sync_is_set = true;
+            let wait = self.timing.probe_period.mul_f64(self.rng.random::<f64>());
+            self.timers.set(now + wait, Due::Sync);
+        }
+    }
+
+    fn send_packet(&mut self, to: Identity, packet: &[u8]) {
+        // Our incarnation stands behind our identity in every packet; foca does not tell it otherwise.
+        let mut rest = packet;
+        if Identity::decode(&mut rest).ok().as_ref() == Some(self.swim.identity()) {
+            self.incarnation = rest.try_get_u16().unwrap_or(self.incarnation);
+        }
+        match self.seal.seal_swim(packet) {
+            Some(bytes) if bytes.len() <= MAX_DATAGRAM => {
+                self.outputs.push_back(Output::Datagram { to: to.address, bytes });
+            }
+            _ => self.count("packet_too_long"),
+        }
+    }
+
+    pub(crate) fn send_message(&mut self, to: Identity, message: GossipMessage) {
+        let to = Destination { id: Some(to.id), address: to.address };
+        self.outputs.push_back(Output::Message { to, message });
+    }
+
+    fn ask(&mut self, now: Time, other: Identity) {
+        self.exchange += 1;
+        let state = self.state(now, self.exchange);
+        self.send_message(other, GossipMessage::PushPull(state));
+    }
+
+    fn ask_seed(&mut self, now: Time, address: SocketAddr) {
+        self.exchange += 1;
+        self.seeds.asked(self.exchange, address);
+        let message = GossipMessage::PushPull(self.state(now, self.exchange));
+        self.outputs.push_back(Output::Message { to: Destination { id: None, address }, message });
+    }
+
+    fn random_living(&mut self) -> Option<Identity> {
+        self.table.living().choose(&mut self.rng)
+    }
+
+    fn gossip_now(&mut self) {
+        let sent = self.swim.gossip();
+        self.count_error(sent);
+    }
+
+    /// What this member last said of itself, and its leave.
+    pub(crate) fn own_statement(&self) -> (MemberRecord, Option<Stamp>) {
+        let record = MemberRecord { stamp: self.own_stamp(), name: self.me.name.clone(), tags: self.me.tags.clone() };
+        (record, self.left)
+    }
+
+    pub(crate) const fn own_stamp(&self) -> Stamp {
+        Stamp { generation: self.me.generation, version: self.record_version }
+    }
+
+    /// Says anew what this member is, above all that was ever said of it.
+    fn next_record(&mut self, now: Time) {
+        let highest = self.rumours.stamp(self.me.id).map_or(self.own_stamp(), |heard| heard.max(self.own_stamp()));
+        match highest.version.checked_add(1) {
+            Some(version) if highest.generation == self.me.generation => self.record_version = version,
+            _ => return self.outbid(now, highest.generation),
+        }
+        self.spread_own_record();
+        self.gossip_now();
+    }
+
+    fn spread_own_record(&mut self) {
+        let (record, _) = self.own_statement();
+        let spread = self.swim.spread(&Rumour::Record { id: self.me.id, record }.encode());
+        self.count_error(spread);
+    }
+
+    fn cut_to_limits(&mut self) {
+        use quorate_protocol::wire::gossip::MAX_NAME;
+        if self.me.name.len() > MAX_NAME {
+            let end = (0..=MAX_NAME).rev().find(|end| self.me.name.is_char_boundary(*end)).unwrap_or(0);
+            self.me.name.truncate(end);
+            self.count("name_cut");
+        }
+        while check_tags(&self.me.tags).is_err() {
+            self.me.tags.pop_last();
+            self.count("tags_refused");
+        }
+    }
+
+    fn note(&mut self, kind: MemberEventKind) {
+        self.outputs.push_back(Output::Event(MemberEvent { kind, member: self.me.clone() }));
+    }
+
+    pub(crate) fn count_error(&mut self, result: Result<(), &'static str>) {
+        if let Err(reason) = result {
+            self.count(reason);
+        }
+    }
+
+    pub(crate) fn count(&mut self, reason: &'static str) {
+        *self.counters.entry(reason).or_insert(0) += 1;
+    }
+}
+
+/// Dice for one part of one life of one agent.
+fn rng(seed: u64, identity: &Identity, part: &[u8]) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_be_bytes());
+    hash.update(identity.generation.to_be_bytes());
+    hash.update(identity.id.0);
+    hash.update(part);
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}

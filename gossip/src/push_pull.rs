@@ -1,0 +1,194 @@
+//! The full state, there and back: anti-entropy over streams.
+//!
+//! It repairs whatever repetition in datagrams missed, brings a newcomer everything at once, and lets healed halves of a partition
+//! find out what each believes of the other.
+
+use crate::identity::Identity;
+use crate::machine::{Due, Gossip};
+use crate::swim::Spread;
+use foca::{Member, State};
+use quorate_protocol::Time;
+use quorate_protocol::wire::gossip::{Liveness, MAX_PUSH_PULL, MemberState, PushPull, Rumour};
+use quorate_protocol::wire::stream::Origin;
+use std::time::Duration;
+
+/// Records that came with a state are passed on in datagrams while they are few; many are no news, or reach others by their own exchanges.
+const MAX_SPREAD: usize = 8;
+/// The most members called in one go because the other side holds them alive and we hold them down.
+const MAX_CALLS: usize = 32;
+
+impl Gossip {
+    /// All we know, ourselves first.
+    pub(crate) fn state(&self, now: Time, exchange: u64) -> PushPull {
+        let mut members = vec![self.own_state()];
+        members.extend(self.swim.members().take(MAX_PUSH_PULL - 1).map(|member| {
+            let identity = member.id();
+            let (record, left) = self.table.statement(identity.id);
+            let down_for = match member.state() {
+                State::Down => self.table.down_for(now, identity.id).as_secs(),
+                State::Alive | State::Suspect => 0,
+            };
+            MemberState {
+                id: identity.id,
+                address: identity.address,
+                generation: identity.generation,
+                renewal: identity.renewal,
+                incarnation: member.incarnation(),
+                liveness: liveness(member.state()),
+                down_for_s: u32::try_from(down_for).unwrap_or(u32::MAX),
+                record,
+                left,
+            }
+        }));
+        PushPull { exchange, label: self.seal.label().to_owned(), members }
+    }
+
+    fn own_state(&self) -> MemberState {
+        let identity = self.swim.identity();
+        let (record, left) = self.own_statement();
+        MemberState {
+            id: identity.id,
+            address: identity.address,
+            generation: identity.generation,
+            renewal: identity.renewal,
+            incarnation: self.incarnation,
+            liveness: Liveness::Alive,
+            down_for_s: 0,
+            record: Some(record),
+            left,
+        }
+    }
+
+    /// Takes in what another knows. Returns false, having changed nothing, if it is not from our cluster or too much.
+    pub(crate) fn merge(&mut self, now: Time, from: Origin, state: PushPull, spread: Spread) -> bool {
+        let refused = if from.id == self.me.id {
+            Some("message_from_self")
+        } else if state.label != self.seal.label() {
+            Some("message_wrong_label")
+        } else if state.members.len() > MAX_PUSH_PULL {
+            Some("message_too_long")
+        } else {
+            None
+        };
+        if let Some(reason) = refused {
+            self.count(reason);
+            return false;
+        }
+
+        self.learn_statements(now, from, &state.members);
+        let mut news = News::default();
+        for member in &state.members {
+            self.judge(now, member, &mut news);
+        }
+        let applied = self.swim.apply(news.updates, spread);
+        self.count_error(applied);
+        for member in news.calls.into_iter().take(MAX_CALLS) {
+            let called = self.swim.call(member);
+            self.count_error(called);
+        }
+        self.settle(now);
+        for (identity, down_for) in news.met_down {
+            self.table.set_down_for(now, identity.id, down_for);
+        }
+        true
+    }
+
+    /// Names, tags and leaves come before liveness, so that nobody is shown as failed who left.
+    fn learn_statements(&mut self, now: Time, from: Origin, members: &[MemberState]) {
+        let mut news = Vec::new();
+        for member in members {
+            let record = member.record.as_ref().filter(|record| Some(record.stamp) > self.rumours.stamp(member.id));
+            match record.map(|record| record.check()) {
+                Some(Err(_)) => self.count("message_bad_record"),
+                Some(Ok(())) => news.extend(record.map(|r| Rumour::Record { id: member.id, record: r.clone() })),
+                None => {}
+            }
+            if let Some(stamp) = member.left.filter(|stamp| Some(*stamp) > self.rumours.stamp(member.id)) {
+                news.push(Rumour::Leave { id: member.id, stamp });
+            }
+        }
+        let few = news.len() <= MAX_SPREAD;
+        for rumour in news {
+            if few || rumour.id() == from.id {
+                let spread = self.swim.spread(&rumour.encode());
+                self.count_error(spread);
+            } else {
+                self.rumours.admit(rumour);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// What to make of the other's view of one member.
+    ///
+    /// That somebody is down is only taken at their word for those who left or whom we never knew: otherwise it is a suspicion, which
+    /// the member can refute.
+    fn judge(&mut self, now: Time, member: &MemberState, news: &mut News) {
+        let identity =
+            Identity { id: member.id, address: member.address, generation: member.generation, renewal: member.renewal };
+        if identity.id == self.me.id {
+            return self.judge_self(now, identity, member, news);
+        }
+        let update = |state| Member::new(identity, member.incarnation, state);
+        let held = self.table.swim(identity.id);
+        let down_for = Duration::from_secs(member.down_for_s.into());
+        match (member.liveness, held) {
+            // Whom we have forgotten stays forgotten: everybody else forgets it at the same time.
+            (Liveness::Down, None) if down_for >= self.timing.reap_after => {}
+            (Liveness::Down, None) => {
+                news.updates.push(update(State::Down));
+                news.met_down.push((identity, down_for));
+            }
+            _ if self.table.has_left(&identity) => news.updates.push(update(State::Down)),
+            // Down is final for an identity: it must learn of it to come back under another.
+            (Liveness::Alive | Liveness::Suspect, Some((held, State::Down))) if held == identity => {
+                news.calls.push(identity);
+            }
+            (Liveness::Alive, _) => news.updates.push(update(State::Alive)),
+            (Liveness::Suspect, _) => news.updates.push(update(State::Suspect)),
+            (Liveness::Down, Some((held, _))) if identity.order() < held.order() => {}
+            (Liveness::Down, Some((_, State::Down))) => news.updates.push(update(State::Down)),
+            (Liveness::Down, Some((_, State::Alive | State::Suspect))) => {
+                news.updates.push(update(State::Suspect));
+                let verdict = Due::Verdict { identity, incarnation: member.incarnation };
+                self.timers.set(now + self.suspicion, verdict);
+            }
+        }
+    }
+
+    fn judge_self(&mut self, now: Time, told: Identity, member: &MemberState, news: &mut News) {
+        let own = *self.swim.identity();
+        if member.left.is_some_and(|left| left >= self.own_stamp()) {
+            self.take_back_leave(now);
+        }
+        if told == own {
+            // Suspected, SWIM refutes; down, it comes back under a new identity.
+            let state = match member.liveness {
+                Liveness::Alive => return,
+                Liveness::Suspect => State::Suspect,
+                Liveness::Down => State::Down,
+            };
+            news.updates.push(Member::new(own, member.incarnation, state));
+        } else if told.order() > own.order() {
+            self.outbid(now, told.generation.max(own.generation));
+        }
+    }
+}
+
+/// What a state brings.
+#[derive(Default)]
+struct News {
+    updates: Vec<Member<Identity>>,
+    /// Alive to the other and down to us.
+    calls: Vec<Identity>,
+    /// Down before we knew them, and for how long.
+    met_down: Vec<(Identity, Duration)>,
+}
+
+const fn liveness(state: State) -> Liveness {
+    match state {
+        State::Alive => Liveness::Alive,
+        State::Suspect => Liveness::Suspect,
+        State::Down => Liveness::Down,
+    }
+}
