@@ -1,3 +1,55 @@
 //! What is known: catalogue, checks and keys, with immutable views.
+//!
+//! ```text
+//!                 apply(index, &Write)                        view() ── O(1), shared by any thread
+//!                         │                                     │
+//!             ┌───────────▼────────────┐                ┌───────▼────────┐
+//!             │ Store          store.rs│ ── Arc<State> ▶│ View    view.rs│
+//!             │   KvWrite  ▶      kv.rs│                │   read(&Read)  │
+//!             │   Register ▶ ┐         │                └───────┬────────┘
+//!             │  Deregister▶ register.rs                        │
+//!             │     node.rs service.rs │                        │
+//!             │     check.rs           │                        │
+//!             └───────────┬────────────┘                        │
+//!                         ▼                                     ▼
+//!                (Outcome, Touched)                      (Answer, LogIndex)
+//!                     touched.rs ──── both through index.rs ────┘
+//! ```
+//!
+//! Three verbs: [`Store::apply`] takes committed writes in log order, [`Store::view`] hands out the state as it is, and
+//! [`View::read`] answers from it. The maps are persistent ones (imbl), so a view costs a pointer and never changes while
+//! the store moves on.
+//!
+//! Two promises carry the blocking queries, and both follow from one list, `index.rs`'s `topics`, which says what a
+//! question is about:
+//!
+//! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so.
+//! * **An index never goes back.** The index that comes with an answer rises whenever the answer changes, and for one
+//!   question it never falls, not even when what was asked about is deleted and the memory of that is given up.
+//!
+//! `apply` is total: a write that cannot be applied is an [`Outcome::Refused`](quorate_protocol::Outcome::Refused) on
+//! every replica alike, and it changes nothing at all.
 
 #![deny(clippy::disallowed_methods)]
+
+mod catalog;
+mod check;
+mod hash;
+mod index;
+mod kv;
+mod name;
+mod node;
+mod register;
+mod service;
+mod store;
+mod touched;
+mod view;
+
+#[cfg(test)]
+mod properties;
+
+pub use kv::{MAX_KEY_SIZE, MAX_VALUE_SIZE};
+pub use name::MAX_NAME_SIZE;
+pub use store::Store;
+pub use touched::Touched;
+pub use view::View;

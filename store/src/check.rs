@@ -1,0 +1,103 @@
+//! Checks: rows on their nodes, for the whole node or for one service.
+
+use crate::catalog::{Catalog, Edit, carries};
+use crate::index::Topic;
+use crate::name::Name;
+use crate::node::{OnNode, made_at};
+use quorate_protocol::{Check, Row, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl OnNode {
+    /// Rebuilds the list of one service's checks with `check_id` replaced.
+    fn list_check(&mut self, service_id: &str, check_id: &str, row: Option<Arc<Row<Check>>>) {
+        let others = self.checks_for(service_id).iter().filter(|check| check.id != check_id).cloned();
+        let mut checks: Vec<_> = others.chain(row).collect();
+        checks.sort_by(|a, b| a.id.cmp(&b.id));
+        if checks.is_empty() {
+            self.checks_by_service.remove(service_id);
+        } else {
+            self.checks_by_service.insert(service_id.into(), checks.into());
+        }
+    }
+}
+
+impl Catalog {
+    /// The checks of a service's instances, without those of their nodes.
+    pub fn service_checks(&self, service: &str, node_meta: &BTreeMap<String, String>) -> Vec<Arc<Row<Check>>> {
+        let instances = self.instances_of(&Name::of(service)).filter(|(on, _)| carries(&on.row.meta, node_meta));
+        let mut checks: Vec<_> =
+            instances.flat_map(|(on, row)| on.checks_for(&row.id).iter().map(|check| (&on.row.name, check))).collect();
+        checks.sort_by_cached_key(|(node, check)| (Name::of(node), check.id.clone()));
+        checks.into_iter().map(|(_, check)| Arc::clone(check)).collect()
+    }
+
+    pub fn checks_in_state(
+        &self,
+        status: Option<Status>,
+        node_meta: &BTreeMap<String, String>,
+    ) -> Vec<Arc<Row<Check>>> {
+        let nodes = self.all().filter(|on| carries(&on.row.meta, node_meta));
+        let checks = nodes.flat_map(|on| on.checks.values());
+        checks.filter(|check| status.is_none_or(|status| check.status == status)).cloned().collect()
+    }
+}
+
+impl Edit {
+    /// Upserts a check on a node that is there; a service that it speaks for must be there too.
+    pub(crate) fn put_check(&mut self, node: &Name, check: &Check) -> Result<(), String> {
+        let Some(on) = self.catalog.nodes.get(node) else { return Err("Missing node registration".to_owned()) };
+        let (service_name, service_tags) = match on.services.get(check.service_id.as_str()) {
+            Some(service) => (service.name.clone(), service.tags.clone()),
+            None if check.service_id.is_empty() => (String::new(), Vec::new()),
+            None => {
+                return Err(format!(
+                    "Missing service registration: node {} has no service with the id '{}', which check '{}' speaks for; \
+                     register it first or in the same request",
+                    on.row.name, check.service_id, check.id
+                ));
+            }
+        };
+        let value = Check { node: on.row.name.clone(), service_name, service_tags, ..check.clone() };
+        let existing = on.checks.get(check.id.as_str());
+        if existing.is_some_and(|row| row.value == value) {
+            return Ok(());
+        }
+        let create_index = made_at(existing, self.index);
+        self.place_check(node, Row { value, create_index, modify_index: self.index });
+        Ok(())
+    }
+
+    /// Puts a row on a node, in place of the one with its id.
+    pub(crate) fn place_check(&mut self, node: &Name, row: Row<Check>) {
+        let row = Arc::new(row);
+        let Some(on) = self.on_mut(node) else { return };
+        let before = on.checks.insert(row.id.as_str().into(), Arc::clone(&row));
+        if let Some(before) = &before {
+            on.list_check(&before.service_id, &row.id, None);
+        }
+        on.list_check(&row.service_id, &row.id, Some(Arc::clone(&row)));
+        if let Some(before) = before {
+            self.touch_check(node, &before);
+        }
+        self.touch_check(node, &row);
+    }
+
+    pub(crate) fn remove_check(&mut self, node: &Name, id: &str) {
+        let Some(on) = self.on_mut(node) else { return };
+        let Some(row) = on.checks.remove(id) else { return };
+        on.list_check(&row.service_id, id, None);
+        self.touch_check(node, &row);
+    }
+
+    fn touch_check(&mut self, node: &Name, check: &Check) {
+        self.touch([Topic::NodeChecks(node.clone()), Topic::Checks, Topic::ChecksIn(check.status)]);
+        if check.service_id.is_empty() {
+            let on_it: Vec<Name> = self.catalog.nodes.get(node).into_iter().flat_map(|on| on.service_names()).collect();
+            self.touch(on_it.into_iter().map(Topic::ServiceHealth));
+        } else {
+            let service = Name::of(&check.service_name);
+            self.touch([Topic::ServiceChecks(service.clone()), Topic::ServiceHealth(service)]);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Nodes: rows, identities, names that are taken, and renaming.
+
+use crate::catalog::{Catalog, Edit, carries};
+use crate::index::Topic;
+use crate::name::Name;
+use imbl::OrdMap;
+use quorate_protocol::check::SERF_HEALTH;
+use quorate_protocol::{Check, LogIndex, Node, NodeId, NodeServices, Row, Service, Status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A node with what is on it.
+#[derive(Debug, Clone)]
+pub(crate) struct OnNode {
+    pub row: Arc<Row<Node>>,
+    /// By id.
+    pub services: OrdMap<Arc<str>, Arc<Row<Service>>>,
+    /// By id.
+    pub checks: OrdMap<Arc<str>, Arc<Row<Check>>>,
+    /// The same checks by the id of their service (empty for those of the whole node), each list by check id and none
+    /// empty. Without it, the health of n instances on one node would look at n² checks.
+    pub checks_by_service: OrdMap<Arc<str>, Arc<[Arc<Row<Check>>]>>,
+}
+
+impl OnNode {
+    fn new(row: Row<Node>) -> OnNode {
+        OnNode { row: Arc::new(row), services: OrdMap::new(), checks: OrdMap::new(), checks_by_service: OrdMap::new() }
+    }
+
+    /// The checks of one service, or of the whole node for the empty id.
+    pub fn checks_for(&self, service_id: &str) -> &[Arc<Row<Check>>] {
+        self.checks_by_service.get(service_id).map_or(&[], |checks| checks)
+    }
+
+    pub fn service_names(&self) -> impl Iterator<Item = Name> {
+        self.services.values().map(|service| Name::of(&service.name))
+    }
+
+    fn serf_health(&self) -> Option<Status> {
+        self.checks.get(SERF_HEALTH).map(|check| check.status)
+    }
+}
+
+impl Catalog {
+    pub fn nodes(&self, node_meta: &BTreeMap<String, String>) -> Vec<Arc<Row<Node>>> {
+        self.all().map(|on| &on.row).filter(|row| carries(&row.meta, node_meta)).cloned().collect()
+    }
+
+    pub fn node_services(&self, node: &str) -> Option<NodeServices> {
+        let on = self.on(node)?;
+        Some(NodeServices { node: Arc::clone(&on.row), services: on.services.values().cloned().collect() })
+    }
+}
+
+impl Edit {
+    /// Upserts the row of a node: of an existing one unless it is to be left as it is. A known identity under a new name is
+    /// a node that was renamed, and takes along what is on it.
+    pub(crate) fn register_node(&mut self, node: &Node, leave_existing: bool) -> Result<Name, String> {
+        let name = Name::of(&node.name);
+        if let Some(owner) = self.catalog.nodes.get(&name) {
+            may_use_name(node, owner)?;
+            if leave_existing {
+                return Ok(name);
+            }
+            if is_another(node.id, owner) && owner.serf_health() == Some(Status::Critical) {
+                // The agent behind it died, and what it ran died with it. The next one must not inherit that as healthy.
+                self.remove_node(&name);
+            }
+        }
+        match node.id.and_then(|id| self.catalog.by_id.get(&id)).filter(|known_as| **known_as != name).cloned() {
+            Some(known_as) => self.rename_node(&known_as, &name, node),
+            None => self.put_node(&name, node),
+        }
+        Ok(name)
+    }
+
+    /// Removes a node with all that is on it.
+    pub(crate) fn remove_node(&mut self, name: &Name) -> Option<Arc<OnNode>> {
+        let on = self.catalog.nodes.get(name).cloned()?;
+        for id in on.checks.keys() {
+            self.remove_check(name, id);
+        }
+        for id in on.services.keys() {
+            self.remove_service(name, id);
+        }
+        self.catalog.nodes.remove(name);
+        if let Some(id) = on.row.id {
+            self.catalog.by_id.remove(&id);
+        }
+        self.touch_node(name);
+        self.touch([Topic::NodeChecks(name.clone())]);
+        Some(on)
+    }
+
+    fn put_node(&mut self, name: &Name, node: &Node) {
+        let existing = self.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
+        // Registering by hand, without an id, does not take its identity from an agent's node.
+        let known_id = existing.as_ref().and_then(|row| row.id);
+        let value = Node { id: node.id.or(known_id), ..node.clone() };
+        match existing {
+            Some(row) if row.value == value => {}
+            Some(row) => {
+                let create_index = row.create_index;
+                self.place_node(name, Row { value, create_index, modify_index: self.index });
+            }
+            None => {
+                self.touch([Topic::NodeChecks(name.clone())]);
+                self.place_node(name, Row { value, create_index: self.index, modify_index: self.index });
+            }
+        }
+    }
+
+    fn rename_node(&mut self, from: &Name, to: &Name, node: &Node) {
+        let Some(moved) = self.remove_node(from) else { return };
+        self.touch([Topic::NodeChecks(to.clone())]);
+        let create_index = moved.row.create_index;
+        self.place_node(to, Row { value: node.clone(), create_index, modify_index: self.index });
+        for row in moved.services.values() {
+            self.place_service(to, Arc::clone(row));
+        }
+        for row in moved.checks.values() {
+            let value = Check { node: node.name.clone(), ..row.value.clone() };
+            self.place_check(to, Row { value, create_index: row.create_index, modify_index: self.index });
+        }
+    }
+
+    fn place_node(&mut self, name: &Name, row: Row<Node>) {
+        let before = self.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
+        if let Some(id) = before.as_ref().and_then(|row| row.id) {
+            self.catalog.by_id.remove(&id);
+        }
+        if let Some(id) = row.id {
+            self.catalog.by_id.insert(id, name.clone());
+        }
+        let spelling = row.name.clone();
+        match self.on_mut(name) {
+            Some(on) => on.row = Arc::new(row),
+            None => {
+                self.catalog.nodes.insert(name.clone(), Arc::new(OnNode::new(row)));
+            }
+        }
+        self.touch_node(name);
+        if before.is_some_and(|before| before.name != spelling) {
+            self.respell_checks(name, &spelling);
+        }
+    }
+
+    /// The row of a node is part of the answers about it, and about every service on it.
+    fn touch_node(&mut self, name: &Name) {
+        let services: Vec<Name> = self.catalog.nodes.get(name).into_iter().flat_map(|on| on.service_names()).collect();
+        self.touch([Topic::Nodes, Topic::Node(name.clone())]);
+        self.touch(services.iter().cloned().map(Topic::ServiceInstances));
+        self.touch(services.into_iter().map(Topic::ServiceHealth));
+    }
+
+    /// Checks carry the name of their node as it is spelled now.
+    fn respell_checks(&mut self, name: &Name, spelling: &str) {
+        let checks: Vec<_> =
+            self.catalog.nodes.get(name).into_iter().flat_map(|on| on.checks.values().cloned()).collect();
+        for row in checks {
+            let value = Check { node: spelling.to_owned(), ..row.value.clone() };
+            self.place_check(name, Row { value, create_index: row.create_index, modify_index: self.index });
+        }
+    }
+}
+
+/// Whether both have an identity, and not the same.
+fn is_another(id: Option<NodeId>, owner: &OnNode) -> bool {
+    id.zip(owner.row.id).is_some_and(|(id, owner)| id != owner)
+}
+
+/// A name belongs to the identity that carries it for as long as its agent lives. Where nobody watches over an agent (no
+/// `serfHealth`), the rows were made by hand and may be made anew.
+fn may_use_name(node: &Node, owner: &OnNode) -> Result<(), String> {
+    let is_alive = owner.serf_health().is_some_and(|status| status != Status::Critical);
+    match node.id.zip(owner.row.id) {
+        Some((id, owner_id)) if id != owner_id && is_alive => Err(format!(
+            "Node name {} is reserved by node {owner_id} with name {} ({}), which is alive; node {id} ({}) must take another name, or \
+             the other must leave first",
+            node.name, owner.row.name, owner.row.address, node.address
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The index at which a row was made, given what was there.
+pub(crate) fn made_at<T>(existing: Option<&Arc<Row<T>>>, index: LogIndex) -> LogIndex {
+    existing.map_or(index, |row| row.create_index)
+}
