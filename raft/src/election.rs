@@ -144,12 +144,13 @@ impl Raft {
         }
     }
 
-    /// Looks whether the election is decided. This server's own vote counts once its disk holds it.
+    /// Looks whether the election is decided; it is open until this server's own vote is on disk.
     pub(crate) fn count_votes(&mut self) {
         let State::Candidate(campaign) = &self.state else { return };
-        if self.disk.holds(campaign.own_vote) {
-            self.answer_self();
+        if !self.disk.holds(campaign.own_vote) {
+            return;
         }
+        self.answer_self();
         let State::Candidate(campaign) = &self.state else { return };
         match quorum::tally(self.configurations.latest().voters(), &campaign.answers) {
             Tally::Won => self.become_leader(),
@@ -180,8 +181,7 @@ impl Raft {
         if self.hears_leader() {
             return self.counters.votes_ignored += 1;
         }
-        let free = asked > own || self.hard_state.vote.is_none_or(|vote| vote == from);
-        let granted = free && self.is_up_to_date(last_index, last_term);
+        let granted = (asked > own || self.may_still_vote_for(from)) && self.is_up_to_date(last_index, last_term);
         let term = if granted { asked } else { own };
         self.send_message(from, RaftMessage { term, body: RaftBody::PreVoteReply { granted } });
     }
@@ -196,11 +196,7 @@ impl Raft {
 
     /// A request of the present term; earlier ones and those to ignore are dealt with.
     pub(crate) fn handle_vote_request(&mut self, from: NodeId, last_index: LogIndex, last_term: Term) {
-        let free = match self.hard_state.vote {
-            Some(vote) => vote == from,
-            None => self.leader.is_none(),
-        };
-        if !free || !self.is_up_to_date(last_index, last_term) {
+        if !self.may_still_vote_for(from) || !self.is_up_to_date(last_index, last_term) {
             return self.send(from, RaftBody::VoteReply { granted: false });
         }
         self.hard_state.vote = Some(from);
@@ -215,6 +211,14 @@ impl Raft {
         }
         self.note_answer(from, granted);
         self.count_votes();
+    }
+
+    /// Whether the vote of the present term is free, or given to this candidate already.
+    fn may_still_vote_for(&self, candidate: NodeId) -> bool {
+        match self.hard_state.vote {
+            Some(vote) => vote == candidate,
+            None => self.leader.is_none(),
+        }
     }
 
     /// Whether this server promised not to elect anybody yet: see [`Raft::holds_lease`].

@@ -1,7 +1,7 @@
 //! What a leader knows of one other server, and what to send it next.
 //!
-//! A peer is *probed* (one append at a time) until it has accepted one; from then on appends are *replicated* without waiting for answers,
-//! as many as the window holds. A refusal or a silence brings it back to being probed. A third mode, for one that
+//! A peer is *probed* (one append at a time) until it has accepted one; from then on appends are *replicated*, as many
+//! at a time as the window holds. A refusal or a silence brings it back to being probed. A third mode, for one that
 //! needs a snapshot, will stand beside these two.
 
 use crate::log::Log;
@@ -35,7 +35,10 @@ pub(crate) struct Progress {
 
 #[derive(Debug)]
 enum Mode {
-    Probe { waiting: bool },
+    /// With one append under way since then, or none.
+    Probe {
+        asked: Option<Time>,
+    },
     Replicate(Window),
 }
 
@@ -61,7 +64,7 @@ impl Progress {
         Progress {
             match_index: LogIndex::ZERO,
             next_index: last_index.next(),
-            mode: Mode::Probe { waiting: false },
+            mode: Mode::Probe { asked: None },
             told_commit: LogIndex::ZERO,
             heard: now,
             acked_round: 0,
@@ -72,8 +75,8 @@ impl Progress {
     /// The next append that may be sent now. Call it until it has nothing.
     pub(crate) fn next_append(&mut self, now: Time, log: &Log, max_bytes: usize) -> Option<RaftBody> {
         let (entries, bytes) = match &self.mode {
-            Mode::Probe { waiting: true } => return None,
-            Mode::Probe { waiting: false } => log.batch(self.next_index, max_bytes),
+            Mode::Probe { asked: Some(_) } => return None,
+            Mode::Probe { asked: None } => log.batch(self.next_index, max_bytes),
             Mode::Replicate(window) if window.is_full(max_bytes) => (Vec::new(), 0),
             Mode::Replicate(_) => log.batch(self.next_index, max_bytes),
         };
@@ -83,7 +86,7 @@ impl Progress {
         // What the peer will know to be committed once it has accepted this.
         let commit = log.commit().min(last_index);
         match &mut self.mode {
-            Mode::Probe { waiting } => *waiting = true,
+            Mode::Probe { asked } => *asked = Some(now),
             Mode::Replicate(window) if entries.is_empty() => {
                 if !std::mem::take(&mut window.nudge) && commit <= self.told_commit {
                     return None;
@@ -135,14 +138,14 @@ impl Progress {
         let candidate = log.last_at_or_before(hint_index, hint_term).next();
         self.next_index = candidate.min(previous_index).max(self.match_index.next());
         self.told_commit = self.match_index.min(self.told_commit);
-        self.mode = Mode::Probe { waiting: false };
+        self.mode = Mode::Probe { asked: None };
         true
     }
 
-    /// The peer answered a heartbeat: whatever is still unanswered may be lost.
+    /// The peer answered a heartbeat: an append that has been unanswered for longer than `patience` may be lost.
     pub(crate) fn answered_heartbeat(&mut self, now: Time, patience: Duration) {
         match &mut self.mode {
-            Mode::Probe { waiting } => *waiting = false,
+            Mode::Probe { asked } => *asked = asked.filter(|sent| now.since(*sent) < patience),
             Mode::Replicate(window) => window.suspect_loss(now, patience),
         }
     }

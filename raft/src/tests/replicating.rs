@@ -122,6 +122,10 @@ fn the_window_is_bounded() {
         server.raft.propose(now, vec![0; 100_000].into()).unwrap();
     }
     assert_eq!(appends(&server.drain(), id(2)), [], "nothing while the probe is out");
+    let answer = RaftBody::HeartbeatReply { round: 1 };
+    assert_eq!(appends(&server.receive(now, 2, 2, answer.clone()), id(2)), []);
+    let now = now + Duration::from_millis(60);
+    assert_eq!(appends(&server.receive(now, 2, 2, answer), id(2)), [3], "it may be lost: the no-op and what fits");
     let sent = server.receive(now, 2, 2, RaftBody::AppendAccepted { match_index: LogIndex(2) });
     let sizes = appends(&sent, id(2));
     assert_eq!(sizes, [2; 21], "256 KiB hold two, and the window 16 times 256 KiB");
