@@ -14,6 +14,15 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod check;
+pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod drive;
+pub mod front;
+mod join;
+pub mod listen;
+mod log;
+mod notice;
 pub mod quic;
+pub mod run;
+mod signals;

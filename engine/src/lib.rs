@@ -209,11 +209,10 @@ impl Engine {
     fn settle(&mut self, now: Time) {
         loop {
             let moved = self.settle_gossip(now) | self.settle_raft(now) | self.settle_own_replies(now);
-            if !moved {
+            if !moved && !self.sync_if_wanted(now) {
                 break;
             }
         }
-        self.sync_if_wanted(now);
         if self.leaving && !self.left_told && self.gossip.has_left() {
             self.left_told = true;
             self.outputs.push_back(Output::Left);

@@ -74,6 +74,7 @@ impl Local {
         local
     }
 
+    /// Its services by id.
     pub fn services(&self) -> &BTreeMap<String, Service> {
         &self.services
     }
@@ -83,6 +84,7 @@ impl Local {
         self.checks.iter().map(|(id, check)| (id.clone(), self.row_of(check))).collect()
     }
 
+    /// When something is due.
     pub fn deadline(&self) -> Option<Time> {
         [self.silences.first().map(|(until, _)| *until), Some(self.syncing.deadline())].into_iter().flatten().min()
     }

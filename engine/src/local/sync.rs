@@ -136,15 +136,20 @@ impl Engine {
     }
 
     /// Begins a round if something changed and none is under way.
-    pub(crate) fn sync_if_wanted(&mut self, now: Time) {
-        if !self.local.syncing.wanted || !matches!(self.local.syncing.phase, Phase::Idle) || self.leaving {
-            return;
+    pub(crate) fn sync_if_wanted(&mut self, now: Time) -> bool {
+        if !self.local.syncing.wanted || !matches!(self.local.syncing.phase, Phase::Idle) {
+            return false;
         }
         self.local.syncing.wanted = false;
+        // Who leaves has nothing to bring any more. A round left overdue instead would keep the shell's crank spinning.
+        if self.leaving {
+            self.local.syncing.next = Time::NEVER;
+            return false;
+        }
         // Without any server there is no catalogue; the first server to appear begins a round.
         if self.server.is_none() && self.live_servers().next().is_none() {
             self.local.syncing.next = now + self.config.patience.sync;
-            return;
+            return false;
         }
         self.local.syncing.next = Time::NEVER;
         self.local.syncing.round += 1;
@@ -152,6 +157,7 @@ impl Engine {
         let (round, node) = (self.local.syncing.round, self.config.name.clone());
         self.ask_own(now, SyncStep::Services { round }, Read::NodeServices { node: node.clone() });
         self.ask_own(now, SyncStep::Checks { round }, Read::NodeChecks { node });
+        true
     }
 
     /// Takes the reply to a step of the round under way; those of older rounds are of no interest.
