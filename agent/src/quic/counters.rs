@@ -79,7 +79,7 @@ counters! {
     MessagesRefused = "messages_dropped_limit",
     /// Messages that were being written when their connection broke.
     MessagesBroken = "messages_dropped_broken",
-    /// Closings that did not wait for every peer.
+    /// Closings that gave up on queued messages.
     CloseTimeouts = "close_timeouts",
 }
 
