@@ -39,7 +39,7 @@ impl Catalog {
         self.nodes.values()
     }
 
-    fn is_there(&self, topic: &Topic) -> bool {
+    pub(crate) fn is_there(&self, topic: &Topic) -> bool {
         match topic {
             Topic::Node(node) | Topic::NodeChecks(node) => self.nodes.contains_key(node),
             Topic::ServiceInstances(service) | Topic::ServiceHealth(service) | Topic::ServiceChecks(service) => {

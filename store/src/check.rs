@@ -101,3 +101,94 @@ impl Edit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Scene, With, health, node_checks, on, service_checks};
+    use quorate_protocol::{Check, Deregistration, Read, Registration, Status};
+    use std::collections::BTreeMap;
+
+    fn in_state(status: Option<Status>) -> Read {
+        Read::ChecksInState { status, node_meta: BTreeMap::new() }
+    }
+
+    #[test]
+    fn the_store_fills_in_what_a_check_speaks_for() {
+        let mut scene = Scene::new();
+        scene.done(on("N1", None).service("w1", "web", &["a"]).check("c", "w1", Status::Passing).check(
+            "disk",
+            "",
+            Status::Passing,
+        ));
+        let rows: Vec<Check> = scene.store.view().checks_of("n1").map(|row| row.value.clone()).collect();
+        let filled: Vec<_> =
+            rows.iter().map(|row| (&*row.node, &*row.service_name, row.service_tags.join(","))).collect();
+        assert_eq!(filled, [("N1", "web", "a".to_owned()), ("N1", "", String::new())]);
+
+        // What comes back from the catalogue is what is there already.
+        scene.done(Registration { checks: rows, ..on("N1", None) });
+        assert!(scene.touched.is_empty());
+
+        let tagged = scene.done(on("N1", None).service("w1", "web", &["b"]));
+        let row = scene.store.view().checks_of("n1").next().cloned().unwrap();
+        assert_eq!((row.service_tags.join(","), row.modify_index.0), ("b".to_owned(), tagged));
+    }
+
+    #[test]
+    fn checks_of_the_node_count_for_its_services() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).service("w1", "web", &[]).check("c1", "w1", Status::Passing));
+        scene.done(on("n1", None).service("w2", "web", &[]).check("c2", "w2", Status::Warning));
+        scene.done(on("n1", None).serf(Status::Passing));
+        let shown = |scene: &Scene| -> Vec<(String, Status)> {
+            let checks = |checks: &[std::sync::Arc<_>]| {
+                checks
+                    .iter()
+                    .map(|check: &std::sync::Arc<quorate_protocol::Row<Check>>| check.id.clone())
+                    .collect::<Vec<_>>()
+            };
+            scene.instances("web").iter().map(|one| (checks(&one.checks).join(" "), one.status())).collect()
+        };
+        assert_eq!(
+            shown(&scene),
+            [("serfHealth c1".to_owned(), Status::Passing), ("serfHealth c2".to_owned(), Status::Warning)]
+        );
+        scene.done(on("n1", None).serf(Status::Critical));
+        assert!(scene.touched.concerns(&health("web")) && !scene.touched.concerns(&service_checks("web")));
+        assert!(shown(&scene).iter().all(|(_, status)| *status == Status::Critical));
+        assert_eq!(scene.checks(&service_checks("web")), ["n1/c1", "n1/c2"], "without those of the node");
+    }
+
+    #[test]
+    fn states_have_their_own_indexes() {
+        let mut scene = Scene::new();
+        let first = scene.done(on("n1", None).check("a", "", Status::Passing));
+        let second = scene.done(on("n1", None).check("b", "", Status::Critical));
+        let states = [None, Some(Status::Passing), Some(Status::Warning), Some(Status::Critical)].map(in_state);
+        let indexes = |scene: &Scene| states.each_ref().map(|read| scene.index(read));
+        assert_eq!(indexes(&scene), [second, first, 1, second]);
+        let flipped = scene.done(on("n1", None).check("a", "", Status::Warning));
+        assert_eq!(indexes(&scene), [flipped, flipped, flipped, second]);
+        assert_eq!(scene.checks(&states[3]), ["n1/b"]);
+        assert_eq!(scene.checks(&states[1]), [""; 0]);
+
+        assert!(scene.deregister(Deregistration::Check { node: "n1".into(), check_id: "b".into() }));
+        let gone = scene.store.applied_index().0;
+        assert_eq!(indexes(&scene), [gone, flipped, flipped, gone]);
+        assert_eq!(scene.index(&node_checks("n1")), gone);
+        assert!(!scene.deregister(Deregistration::Check { node: "n1".into(), check_id: "b".into() }));
+    }
+
+    #[test]
+    fn a_check_may_speak_for_something_else() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).service("web", "web", &[]).check("c", "web", Status::Critical));
+        scene.done(on("n1", None).service("db", "db", &[]));
+        scene.done(on("n1", None).check("c", "db", Status::Critical));
+        assert!(scene.touched.concerns(&health("web")) && scene.touched.concerns(&health("db")));
+        assert_eq!(scene.instances("web")[0].status(), Status::Passing);
+        assert_eq!(scene.checks(&service_checks("db")), ["n1/c"]);
+        scene.deregister(Deregistration::Service { node: "n1".into(), service_id: "db".into() });
+        assert_eq!(scene.checks(&node_checks("n1")), [""; 0], "it goes with its service");
+    }
+}

@@ -47,6 +47,8 @@ mod view;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod testing;
 
 pub use kv::{MAX_KEY_SIZE, MAX_VALUE_SIZE};
 pub use name::MAX_NAME_SIZE;

@@ -53,16 +53,19 @@ impl Catalog {
 }
 
 impl Edit {
-    /// Upserts the row of a node: of an existing one unless it is to be left as it is. A known identity under a new name is
+    /// Upserts the row of a node, unless there is one and it is to be left as it is. A known identity under a new name is
     /// a node that was renamed, and takes along what is on it.
     pub(crate) fn register_node(&mut self, node: &Node, leave_existing: bool) -> Result<Name, String> {
         let name = Name::of(&node.name);
         if let Some(owner) = self.catalog.nodes.get(&name) {
             may_use_name(node, owner)?;
-            if leave_existing {
+            let is_another = is_another(node.id, owner);
+            // The row of another identity is not this node's row, so it is not the one to leave: it would be credited with
+            // the services and the health of its successor.
+            if leave_existing && !is_another {
                 return Ok(name);
             }
-            if is_another(node.id, owner) && owner.serf_health() == Some(Status::Critical) {
+            if is_another && owner.serf_health() == Some(Status::Critical) {
                 // The agent behind it died, and what it ran died with it. The next one must not inherit that as healthy.
                 self.remove_node(&name);
             }
@@ -186,4 +189,149 @@ fn may_use_name(node: &Node, owner: &OnNode) -> Result<(), String> {
 /// The index at which a row was made, given what was there.
 pub(crate) fn made_at<T>(existing: Option<&Arc<Row<T>>>, index: LogIndex) -> LogIndex {
     existing.map_or(index, |row| row.create_index)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Scene, With, id, node_checks, on};
+    use quorate_protocol::{Deregistration, Read, Status};
+    use std::collections::BTreeMap;
+
+    fn node_services(node: &str) -> Read {
+        Read::NodeServices { node: node.into() }
+    }
+
+    #[test]
+    fn a_node_through_its_life() {
+        let mut scene = Scene::new();
+        let nodes = Read::Nodes { node_meta: BTreeMap::new() };
+        assert_eq!(scene.index(&nodes), 1);
+        let made = scene.done(on("Web1", Some(1)));
+        let view = scene.store.view();
+        assert_eq!(view.node("wEB1").map(|row| row.name.as_str()), Some("Web1"), "found without regard to case");
+        assert_eq!(view.node_by_id(id(1)), view.node("web1"));
+        assert_eq!((scene.index(&nodes), scene.index(&node_services("WEB1"))), (made, made));
+
+        scene.done(on("Web1", Some(1)));
+        assert!(scene.touched.is_empty(), "the same again changes nothing");
+        assert_eq!(scene.index(&nodes), made);
+
+        let mut moved = on("Web1", Some(1));
+        moved.node.address = "10.0.0.9".into();
+        let changed = scene.done(moved);
+        let row = scene.store.view().node("web1").cloned().unwrap();
+        assert_eq!((row.create_index.0, row.modify_index.0, row.address.as_str()), (made, changed, "10.0.0.9"));
+
+        assert!(scene.deregister(Deregistration::Node { node: "WEB1".into() }));
+        let gone = scene.store.applied_index().0;
+        assert!(scene.store.view().node("web1").is_none() && scene.store.view().node_by_id(id(1)).is_none());
+        assert_eq!([nodes, node_services("web1"), node_checks("web1")].map(|read| scene.index(&read)), [gone; 3]);
+        assert!(!scene.deregister(Deregistration::Node { node: "web1".into() }), "removing none succeeds");
+    }
+
+    #[test]
+    fn all_that_is_on_a_node_goes_with_it() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).service("web", "web", &[]).check("c1", "web", Status::Passing).serf(Status::Passing));
+        scene.done(on("n2", None).service("web", "web", &[]));
+        scene.deregister(Deregistration::Node { node: "n1".into() });
+        let view = scene.store.view();
+        assert_eq!((view.services_of("n1").count(), view.checks_of("n1").count()), (0, 0));
+        assert_eq!(scene.instances("web").len(), 1);
+        assert_eq!(scene.checks(&Read::ChecksInState { status: None, node_meta: BTreeMap::new() }), [""; 0]);
+    }
+
+    #[test]
+    fn who_may_use_a_name() {
+        use Status::{Critical, Passing, Warning};
+        // What is there, what comes, and whether it may use the name.
+        for (owner, health, comes, may) in [
+            (Some(1), Some(Passing), Some(1), true),
+            (Some(1), Some(Passing), Some(2), false),
+            (Some(1), Some(Warning), Some(2), false),
+            (Some(1), Some(Critical), Some(2), true),
+            (Some(1), None, Some(2), true),
+            (None, Some(Passing), Some(2), true),
+            (Some(1), Some(Passing), None, true),
+        ] {
+            let mut scene = Scene::new();
+            let there = on("Web1", owner);
+            scene.done(health.into_iter().fold(there, |there, status| there.serf(status)));
+            let mut coming = on("web1", comes);
+            coming.node.address = "10.0.0.2".into();
+            if may {
+                scene.done(coming);
+                let row = scene.store.view().node("web1").cloned().unwrap();
+                assert_eq!((row.id, row.address.as_str()), (comes.or(owner).map(id), "10.0.0.2"));
+                assert_eq!(scene.store.view().node_by_id(row.id.unwrap()), Some(&row));
+            } else {
+                for refused in [coming.clone(), coming.skip()] {
+                    let why = scene.refused(refused);
+                    for part in
+                        ["web1 is reserved", &id(1).to_string(), "Web1 (10.0.0.1)", &id(2).to_string(), "(10.0.0.2)"]
+                    {
+                        assert!(why.contains(part), "{part}: {why}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_takes_a_dead_agents_name_does_not_inherit_its_services() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", Some(1)).service("db", "db", &[]).serf(Status::Critical));
+        // Not even by asking to leave the row as it is, for that row is not its own.
+        scene.done(on("n1", Some(2)).serf(Status::Passing).skip());
+        let view = scene.store.view();
+        assert_eq!((view.node_by_id(id(1)), view.node_by_id(id(2))), (None, view.node("n1")));
+        assert_eq!(
+            (scene.instances("db").len(), scene.checks(&node_checks("n1"))),
+            (0, vec!["n1/serfHealth".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_renamed_node_takes_along_what_is_on_it() {
+        let mut scene = Scene::new();
+        let made = scene.done(on("old", Some(1)).service("web", "web", &["a"]).check("c1", "web", Status::Passing));
+        scene.done(on("NEW", None).service("db", "db", &[]));
+        scene.done(on("other", None));
+        let renamed = scene.done(on("new", Some(1)));
+
+        let view = scene.store.view();
+        let row = view.node_by_id(id(1)).unwrap();
+        assert_eq!((row.name.as_str(), row.create_index.0, row.modify_index.0), ("new", made, renamed));
+        assert!(view.node("old").is_none() && view.services_of("old").next().is_none());
+        assert_eq!(view.services_of("new").map(|row| row.id.as_str()).collect::<Vec<_>>(), ["db", "web"]);
+        assert_eq!(scene.instances("web")[0].node.name, "new");
+        assert_eq!(scene.checks(&node_checks("new")), ["new/c1"], "checks carry the new name");
+        for concerned in [node_services("old"), node_services("new"), node_checks("old"), node_checks("new")] {
+            assert!(scene.touched.concerns(&concerned) && scene.index(&concerned) == renamed);
+        }
+        assert!(!scene.touched.concerns(&node_services("other")));
+    }
+
+    #[test]
+    fn an_existing_row_is_left_when_asked() {
+        let mut scene = Scene::new();
+        let mut other = on("N1", None).skip();
+        other.node.address = "10.9.9.9".into();
+        scene.done(other.clone());
+        let address = |scene: &Scene| scene.store.view().node("n1").map(|row| row.address.clone());
+        assert_eq!(address(&scene).as_deref(), Some("10.9.9.9"), "made if missing");
+        scene.done(on("n1", None));
+        assert_eq!(address(&scene).as_deref(), Some("10.0.0.1"));
+        scene.done(other.service("web", "web", &[]));
+        assert_eq!((address(&scene).as_deref(), scene.instances("web").len()), (Some("10.0.0.1"), 1));
+    }
+
+    #[test]
+    fn another_spelling_is_a_change_of_the_row_and_its_checks() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).serf(Status::Passing));
+        scene.done(on("N1", None));
+        assert_eq!(scene.checks(&node_checks("n1")), ["N1/serfHealth"]);
+        assert_eq!(scene.store.view().nodes().count(), 1);
+    }
 }

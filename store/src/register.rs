@@ -66,3 +66,55 @@ fn complete_check(check: &Check, node: &str) -> Result<Check, String> {
     }
     Ok(Check { id: id.clone(), ..check.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::name::MAX_NAME_SIZE;
+    use crate::testing::{Scene, With, on};
+    use quorate_protocol::{Check, Deregistration, Outcome, Registration, Status, Write};
+
+    #[test]
+    fn what_is_incomplete_is_refused_whole() {
+        let mut scene = Scene::new();
+        let check = |check: Check| Registration { checks: vec![check], ..on("n1", None).service("web", "web", &[]) };
+        let long = "x".repeat(MAX_NAME_SIZE + 1);
+        for (registration, sentence) in [
+            (on("", None), "Must provide node"),
+            (on("n1", None).service("", "", &[]), "Must provide service name"),
+            (on("n1", None).service("web", "", &[]), "Must provide service name with ID"),
+            (check(Check::default()), "Must provide check ID or name"),
+            (
+                check(Check { id: "c".into(), node: "n2".into(), ..Check::default() }),
+                "check node 'n2' does not match node 'n1'",
+            ),
+            (
+                on("n1", None).check("c", "db", Status::Passing),
+                "Missing service registration: node n1 has no service with the id 'db'",
+            ),
+            (
+                on("n1", None).service("web", "web", &[]).check("c", "db", Status::Passing),
+                "Missing service registration",
+            ),
+            (on(&long, None), "The node name 'xxx"),
+            (on("n1", None).service(&long, "web", &[]), "1025 bytes; use at most 1024"),
+            (on("n1", None).service("web", &long, &[]), "The service name"),
+            (on("n1", None).check(&long, "", Status::Passing), "The check id"),
+        ] {
+            let why = scene.refused(registration);
+            assert!(why.starts_with(sentence) || why.ends_with(sentence), "{why}");
+            assert_eq!(scene.store.view().nodes().count(), 0, "not even the node was made: {why}");
+        }
+        let nameless = Deregistration::Node { node: String::new() };
+        assert_eq!(scene.write(&Write::Deregister(nameless)), Outcome::Refused("Must provide node".to_owned()));
+    }
+
+    #[test]
+    fn ids_default_to_names() {
+        let mut scene = Scene::new();
+        let check = Check { name: "alive".into(), service_id: "web".into(), node: "N1".into(), ..Check::default() };
+        scene.done(Registration { checks: vec![check], ..on("n1", None).service("", "web", &[]) });
+        let view = scene.store.view();
+        assert_eq!(view.services_of("n1").map(|row| row.id.as_str()).collect::<Vec<_>>(), ["web"]);
+        assert_eq!(view.checks_of("n1").map(|row| row.id.as_str()).collect::<Vec<_>>(), ["alive"]);
+    }
+}

@@ -193,3 +193,142 @@ impl Edit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Scene, With, health, on, service_checks};
+    use quorate_protocol::{Answer, Deregistration, HealthFilter, Read, Status};
+    use std::collections::BTreeMap;
+
+    fn catalogue(service: &str) -> Read {
+        Read::ServiceInstances { service: service.into(), tags: vec![], node_meta: BTreeMap::new() }
+    }
+
+    fn names() -> Read {
+        Read::Services { node_meta: BTreeMap::new() }
+    }
+
+    fn at(scene: &Scene, reads: &[Read]) -> Vec<u64> {
+        reads.iter().map(|read| scene.index(read)).collect()
+    }
+
+    #[test]
+    fn names_with_their_tags_in_order_and_once() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).service("w1", "Web", &["b", "a", "a"]));
+        scene.done(on("n1", None).service("w2", "web", &["c", "a"]));
+        scene.done(on("n2", None).service("db", "db", &[]));
+        let expected = |tags: &[&str]| {
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            vec![("Web".to_owned(), tags), ("db".to_owned(), vec![])]
+        };
+        assert_eq!(scene.services(), expected(&["a", "b", "c"]), "one service, whatever the case");
+        scene.deregister(Deregistration::Service { node: "n1".into(), service_id: "w2".into() });
+        assert_eq!(scene.services(), expected(&["a", "b"]));
+        assert_eq!(scene.instances("WEB").len(), 1);
+    }
+
+    #[test]
+    fn each_question_has_its_own_index() {
+        let mut scene = Scene::new();
+        let made = scene.done(on("n1", None).service("web", "web", &["a"]));
+        let web = [catalogue("web"), health("web"), service_checks("web"), names()];
+        assert_eq!(at(&scene, &web), [made; 4]);
+
+        let elsewhere = scene.done(on("n2", None).service("db", "db", &[]).check("c1", "db", Status::Passing));
+        assert_eq!(at(&scene, &web), [made, made, made, elsewhere]);
+        assert!(web[..3].iter().all(|read| !scene.touched.concerns(read)));
+
+        let alike = scene.done(on("n2", None).service("web", "web", &["a"]));
+        assert_eq!(
+            at(&scene, &web),
+            [alike, alike, alike, elsewhere],
+            "one more of the same changes no name and no tag"
+        );
+
+        let checked = scene.done(on("n2", None).check("c2", "web", Status::Warning));
+        assert_eq!(at(&scene, &web), [alike, checked, checked, elsewhere]);
+
+        let alive = scene.done(on("n2", None).serf(Status::Passing));
+        assert_eq!(at(&scene, &web), [alike, alive, checked, elsewhere], "a check of the node is one of health");
+
+        let mut node = on("n2", None);
+        node.node.address = "10.0.0.7".into();
+        let moved = scene.done(node);
+        assert_eq!(at(&scene, &web), [moved, moved, checked, elsewhere], "the node is part of the answer");
+
+        let unrelated = scene.done(on("n3", None));
+        assert!(at(&scene, &web).iter().all(|index| *index < unrelated));
+    }
+
+    #[test]
+    fn an_unknown_service_can_be_waited_for() {
+        let mut scene = Scene::new();
+        let other = scene.done(on("n1", None).service("db", "db", &[]));
+        assert_eq!(at(&scene, &[health("web")]), [other], "the index of the names");
+        let made = scene.done(on("n1", None).service("web", "web", &[]));
+        assert!(scene.touched.concerns(&health("web")) && !scene.touched.concerns(&health("api")));
+        assert_eq!(at(&scene, &[health("web"), health("api")]), [made, made]);
+        scene.deregister(Deregistration::Service { node: "n1".into(), service_id: "web".into() });
+        let gone = scene.store.applied_index().0;
+        assert!(scene.touched.concerns(&health("web")));
+        assert_eq!(at(&scene, &[catalogue("web"), health("web"), service_checks("web")]), [gone; 3]);
+        assert_eq!(at(&scene, &[health("db")]), [other]);
+    }
+
+    #[test]
+    fn filters() {
+        let mut scene = Scene::new();
+        let meta = |rack: &str| BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+        for (node, rack, tags, status) in [
+            ("n1", "1", &["a", "B"][..], Status::Passing),
+            ("n2", "1", &["a"], Status::Warning),
+            ("n3", "2", &[], Status::Critical),
+        ] {
+            let mut registration = on(node, None).service("web", "web", tags).check("c", "web", status);
+            registration.node.meta = meta(rack);
+            scene.done(registration);
+        }
+        let found = |tags: &[&str], node_meta: BTreeMap<String, String>, health: HealthFilter| {
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            match scene.read(&Read::ServiceHealth { service: "web".into(), tags, node_meta, health }).0 {
+                Answer::Instances(found) => found.iter().map(|one| one.node.name.clone()).collect::<Vec<_>>().join(" "),
+                other => panic!("{other:?}"),
+            }
+        };
+        use HealthFilter::{Any, NotCritical, Passing};
+        for (tags, node_meta, health, expected) in [
+            (&[][..], BTreeMap::new(), Any, "n1 n2 n3"),
+            (&[], BTreeMap::new(), NotCritical, "n1 n2"),
+            (&[], BTreeMap::new(), Passing, "n1"),
+            (&["a"], BTreeMap::new(), Any, "n1 n2"),
+            (&["a", "b"], BTreeMap::new(), Any, "n1"),
+            (&["x"], BTreeMap::new(), Any, ""),
+            (&[], meta("1"), Any, "n1 n2"),
+            (&[], meta("1"), Passing, "n1"),
+            (&["b"], meta("2"), Any, ""),
+            (&[], meta("3"), Any, ""),
+        ] {
+            assert_eq!(found(tags, node_meta.clone(), health), expected, "{tags:?} {node_meta:?} {health:?}");
+        }
+        let tags_on = |rack: &str| match scene.read(&Read::Services { node_meta: meta(rack) }).0 {
+            Answer::Services(services) => services.get("web").cloned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(tags_on("1"), Some(vec!["B".to_owned(), "a".to_owned()]));
+        assert_eq!((tags_on("2"), tags_on("3")), (Some(vec![]), None));
+    }
+
+    #[test]
+    fn a_service_that_changes_its_name_moves() {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None).service("s", "web", &["a"]).check("c", "s", Status::Passing));
+        let renamed = scene.done(on("n1", None).service("s", "api", &["b"]));
+        assert_eq!(scene.services(), [("api".to_owned(), vec!["b".to_owned()])]);
+        assert_eq!((scene.instances("web").len(), scene.instances("api").len()), (0, 1));
+        let check = scene.store.view().checks_of("n1").next().cloned().unwrap();
+        assert_eq!((check.service_name.as_str(), &check.service_tags[..]), ("api", &["b".to_owned()][..]));
+        assert_eq!(check.modify_index.0, renamed);
+        assert_eq!(at(&scene, &[health("web"), service_checks("api"), service_checks("web")]), [renamed; 3]);
+    }
+}
