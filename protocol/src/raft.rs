@@ -70,7 +70,8 @@ pub struct HardState {
 /// A message between two servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RaftMessage {
-    /// The sender's term. Of a pre-vote request: the term it would start; of a granted pre-vote: the term it was asked for.
+    /// The sender's term. Of a pre-vote request: the term it would start; of a granted pre-vote: the term it was
+    /// asked for.
     pub term: Term,
     /// What it says.
     pub body: RaftBody,

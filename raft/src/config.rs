@@ -9,9 +9,9 @@ use std::time::Duration;
 pub struct Config {
     /// Who this is.
     pub id: NodeId,
-    /// The least time without a leader before a server stands for election; each wait is drawn from once to twice this.
-    /// A leader that has not heard from a majority for this long steps down, and a follower that heard its leader within
-    /// it gives no vote. Must be the same on all servers, or leases are not safe.
+    /// The least time without a leader before a server stands for election; each wait is drawn from once to twice
+    /// this. A leader that has not heard from a majority for this long steps down, and a follower that heard its
+    /// leader within it gives no vote. Must be the same on all servers, or leases are not safe.
     pub election_timeout: Duration,
     /// How often a leader shows itself, and how often an unanswered request for a vote is repeated.
     pub heartbeat_interval: Duration,
@@ -26,12 +26,14 @@ impl Config {
     pub fn lan(id: NodeId, seed: u64) -> Config {
         Config {
             id,
-            // A hundred round trips, and more than a scheduler or a slow fsync holds up a process on a busy host. The first
-            // of two followers stands after 400 ms on average, so a killed leader is replaced well within a second.
+            // A hundred round trips, and more than a scheduler or a slow fsync holds up a process on a busy host. The
+            // first of two followers stands after 400 ms on average, so a killed leader is replaced well within a
+            // second.
             election_timeout: Duration::from_millis(300),
             // A fifth of the above: four heartbeats in a row may be lost before anybody is nervous.
             heartbeat_interval: Duration::from_millis(60),
-            // 2 ms of a 1 Gbit/s link: large enough to amortise a message, small enough not to delay a heartbeat behind it.
+            // 2 ms of a 1 Gbit/s link: large enough to amortise a message, small enough not to delay a heartbeat
+            // behind it.
             max_append_bytes: 256 * 1024,
             seed,
         }
@@ -39,10 +41,10 @@ impl Config {
 
     /// How long after a heartbeat was sent its acknowledgement by a majority forbids any other leader.
     ///
-    /// A follower promises `election_timeout` on its own clock. We allow the clocks of two servers to run at rates that
-    /// differ by a tenth: crystals differ by less than a ten-thousandth and NTP slews by at most a two-thousandth, so what
-    /// remains is for virtual machines. A clock that stands still while the machine is suspended breaks the promise; the
-    /// agent has to give times of a clock that does not.
+    /// A follower promises `election_timeout` on its own clock. We allow the clocks of two servers to run at rates
+    /// that differ by a tenth: crystals differ by less than a ten-thousandth and NTP slews by at most a
+    /// two-thousandth, so what remains is for virtual machines. A clock that stands still while the machine is
+    /// suspended breaks the promise; the agent has to give times of a clock that does not.
     pub(crate) fn lease(&self) -> Duration {
         self.election_timeout - self.election_timeout / 10
     }

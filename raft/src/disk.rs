@@ -1,8 +1,8 @@
 //! The disk is a peer: what was handed to it, what it has acknowledged, and which messages wait for that.
 //!
 //! A message that promises something (a vote, an acknowledgement, a candidacy) is withheld until the write that holds
-//! everything it depends on is durable. By then the state in memory may have moved on; to the receiver that looks like a
-//! slow network.
+//! everything it depends on is durable. By then the state in memory may have moved on; to the receiver that looks
+//! like a slow network.
 
 use crate::log::Log;
 use crate::output::Persist;
@@ -10,7 +10,8 @@ use quorate_protocol::raft::{HardState, RaftBody, RaftMessage};
 use quorate_protocol::{LogIndex, NodeId};
 use std::collections::VecDeque;
 
-/// Writes that may be unacknowledged at a time. While the disk is that far behind, further changes gather into the next one.
+/// Writes that may be unacknowledged at a time. While the disk is that far behind, further changes gather into the
+/// next one.
 const MAX_IN_FLIGHT: usize = 64;
 
 /// Messages that may wait for the disk. More means that it hangs; the oldest are dropped then, as a network may.
@@ -128,5 +129,46 @@ impl Disk {
         }
         self.withheld.push_back(Withheld { number, to, message });
         u64::from(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_protocol::Term;
+    use quorate_protocol::raft::{LogEntry, Payload};
+
+    #[test]
+    fn a_write_of_what_was_cut_off_makes_nothing_durable() {
+        let entry = |term, index| LogEntry { term: Term(term), index: LogIndex(index), payload: Payload::Empty };
+        let hard_state = HardState::default();
+        let mut log = Log::new(vec![entry(1, 1)]);
+        let mut disk = Disk::new(hard_state, LogIndex(1));
+        (2..=4).for_each(|index| log.append(entry(1, index)));
+        let first = disk.next_write(hard_state, &log).unwrap();
+        log.truncate_from(LogIndex(3));
+        disk.truncated_from(LogIndex(3));
+        assert_eq!(disk.next_write(hard_state, &log), None, "nothing to write in place of it yet");
+        log.append(entry(2, 3));
+        assert_eq!(disk.number_of(hard_state, &log), 2);
+        let second = disk.next_write(hard_state, &log).unwrap();
+        assert_eq!((first.number, second.number), (1, 2));
+        assert_eq!(second.entries, [entry(2, 3)]);
+        disk.persisted(1);
+        assert_eq!(disk.durable_index(), LogIndex(2), "of the present log");
+        disk.persisted(2);
+        assert_eq!(disk.durable_index(), LogIndex(3));
+    }
+
+    #[test]
+    fn too_many_waiting_messages_push_out_the_oldest() {
+        let mut disk = Disk::new(HardState::default(), LogIndex::ZERO);
+        let mut dropped = 0;
+        for round in 0..5000 {
+            let message = RaftMessage { term: Term(1), body: RaftBody::HeartbeatReply { round } };
+            dropped += disk.withhold(0, NodeId([1; 16]), message);
+        }
+        assert_eq!(dropped, 5000 - 4096);
+        assert_eq!(disk.persisted(0).len(), 4096);
     }
 }

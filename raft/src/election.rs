@@ -8,8 +8,8 @@
 //!         refused by a majority, a leader or a later term seen, too few others heard
 //! ```
 //!
-//! * A term is spent only by one whom a majority would elect, so a server that comes back from a partition disturbs nobody
-//!   (dissertation, 9.6).
+//! * A term is spent only by one whom a majority would elect, so a server that comes back from a partition disturbs
+//!   nobody (dissertation, 9.6).
 //! * Whoever heard a leader within the election timeout, or started that recently, gives no vote at all: neither real
 //!   nor pre- (dissertation, 4.2.3). The leader's lease rests on this, too.
 //! * Nobody hears of a candidacy or gets a vote before it is on the disk of the one who gives it.
@@ -61,8 +61,8 @@ impl Raft {
         self.election_at = self.now + base + Duration::from_nanos(self.dice.random_range(0..nanos));
     }
 
-    /// A server that was always the only voter has nobody to wait for. If there were others, one of them may hold a lease
-    /// that rests on this server's promise, which a restart forgot: then it waits as all do.
+    /// A server that was always the only voter has nobody to wait for. If there were others, one of them may hold a
+    /// lease that rests on this server's promise, which a restart forgot: then it waits as all do.
     pub(crate) fn campaign_if_alone(&mut self) {
         if self.configurations.only_ever_voter(self.config.id) {
             self.start_pre_vote();
@@ -125,8 +125,8 @@ impl Raft {
             .collect();
         for to in unanswered {
             if real {
-                // Sent before the term and the vote are durable, a crash could make this server stand twice in one term, the
-                // second time with a shorter log and the votes for the first.
+                // Sent before the term and the vote are durable, a crash could make this server stand twice in one
+                // term, the second time with a shorter log and the votes for the first.
                 self.send_durable(to, RaftBody::VoteRequest { last_index, last_term });
             } else {
                 let term = self.hard_state.term.next();
@@ -166,7 +166,8 @@ impl Raft {
         self.outputs.push_back(crate::Output::BecameLeader { term: self.hard_state.term });
         self.set_leader(Some(self.config.id));
         self.update_peers();
-        // Without an entry of its own term a leader can commit nothing, nor know what is committed (dissertation, 3.6.2, 6.4).
+        // Without an entry of its own term a leader can commit nothing, nor know what is committed (dissertation,
+        // 3.6.2, 6.4).
         self.append_as_leader(Payload::Empty);
         self.start_round();
     }
@@ -228,7 +229,8 @@ impl Raft {
             || self.heard_leader.is_some_and(|heard| self.now.since(heard) < self.config.election_timeout)
     }
 
-    /// Whether a log that ends so holds all that may be committed, as far as this server can tell (dissertation, 3.6.1).
+    /// Whether a log that ends so holds all that may be committed, as far as this server can tell (dissertation,
+    /// 3.6.1).
     fn is_up_to_date(&self, last_index: LogIndex, last_term: Term) -> bool {
         (last_term, last_index) >= (self.log.last_term(), self.log.last_index())
     }

@@ -9,13 +9,14 @@
 //!  change_configuration                                           poll() until None; deadline() says when to come back
 //! ```
 //!
-//! Three verbs: `handle_*` (with [`Raft::propose`] and [`Raft::read_index`]) changes the state, [`Raft::poll`] hands out what should
-//! happen, [`Raft::deadline`] says when to call [`Raft::handle_timeout`]. The names and the rules are those of Ongaro's
-//! dissertation, <https://github.com/ongardie/dissertation>, cited as "dissertation" with section or figure.
+//! Three verbs: `handle_*` (with [`Raft::propose`] and [`Raft::read_index`]) changes the state, [`Raft::poll`] hands
+//! out what should happen, [`Raft::deadline`] says when to call [`Raft::handle_timeout`]. The names and the rules are
+//! those of Ongaro's dissertation, <https://github.com/ongardie/dissertation>, cited as "dissertation" with section
+//! or figure.
 //!
 //! **The disk is a peer.** A vote, an acknowledgement, a candidacy and the leader's own copy count only once
-//! [`Raft::handle_persisted`] said that the write behind them is durable; nobody else has to remember that. The followers get
-//! entries while the leader's own disk is still writing them.
+//! [`Raft::handle_persisted`] said that the write behind them is durable; nobody else has to remember that. The
+//! followers get entries while the leader's own disk is still writing them.
 //!
 //! | file | what |
 //! |---|---|
@@ -28,8 +29,8 @@
 //! | `disk` | what is durable, what waits for it |
 //! | `log`, `quorum` | the entries in memory; majorities |
 //!
-//! Not here yet: snapshots and compaction (they go behind `log` and become a third mode of `progress`), leadership transfer
-//! (a message that skips the wait, never the vote; the lease must be given up first).
+//! Not here yet: snapshots and compaction (they go behind `log` and become a third mode of `progress`), leadership
+//! transfer (a message that skips the wait, never the vote; the lease must be given up first).
 
 #![deny(clippy::disallowed_methods)]
 

@@ -110,7 +110,8 @@ impl Log {
     }
 }
 
-/// Why a list of entries is no log, or `None` if it follows an entry of this index and term and ends at most in `max_term`.
+/// Why a list of entries is no log, or `None` if it follows an entry of this index and term and ends at most in
+/// `max_term`.
 pub(crate) fn check(previous: (LogIndex, Term), entries: &[LogEntry], max_term: Term) -> Option<&'static str> {
     let (mut index, mut term) = previous;
     for entry in entries {

@@ -1,8 +1,8 @@
 //! Who takes part: configurations in the log, and changing them one server at a time.
 //!
-//! A configuration is in force as soon as it is in the log, committed or not (dissertation, 4.1), and out of force as soon as
-//! it is cut off again. Because two successive ones differ in one voter, every majority of one meets every majority of the
-//! other; a third may only follow when the second is committed.
+//! A configuration is in force as soon as it is in the log, committed or not (dissertation, 4.1), and out of force as
+//! soon as it is cut off again. Because two successive ones differ in one voter, every majority of one meets every
+//! majority of the other; a third may only follow when the second is committed.
 
 use crate::output::{Change, ChangeError};
 use crate::raft::{Raft, State};
@@ -80,12 +80,12 @@ impl History {
 }
 
 impl Raft {
-    /// Begins a change of the configuration: adds, promotes or removes one server. It is in force at once and done when the
-    /// returned index is committed.
+    /// Begins a change of the configuration: adds, promotes or removes one server. It is in force at once and done
+    /// when the returned index is committed.
     ///
-    /// Add a new server as a learner first and promote it when [`Raft::progress`] shows that it has caught up; as a voter
-    /// with an empty log it can only hold up the commits of others (dissertation, 4.2.1). A leader that removes itself
-    /// leads until that is committed.
+    /// Add a new server as a learner first and promote it when [`Raft::progress`] shows that it has caught up; as a
+    /// voter with an empty log it can only hold up the commits of others (dissertation, 4.2.1). A leader that removes
+    /// itself leads until that is committed.
     ///
     /// # Errors
     /// Says what to do first: see [`ChangeError`]. Nothing was changed then.

@@ -15,9 +15,11 @@ pub enum Output {
     },
     /// Write this to disk, in the order of the numbers, then call [`crate::Raft::handle_persisted`].
     Persist(Persist),
-    /// Apply these: in order, each exactly once in the life of this process. After a restart they start again from index 1.
+    /// Apply these: in order, each exactly once in the life of this process. After a restart they start again from
+    /// index 1.
     Committed(Vec<LogEntry>),
-    /// This server was the leader after [`crate::Raft::read_index`] was called: what is applied up to `index` answers it.
+    /// This server was the leader after [`crate::Raft::read_index`] was called: what is applied up to `index` answers
+    /// it.
     ReadReady {
         /// As given to `read_index`.
         context: u64,
@@ -96,8 +98,8 @@ pub enum Change {
 pub struct Counters {
     /// Messages dropped because no correct server sends them.
     pub malformed: u64,
-    /// Messages dropped because a correct cluster cannot produce them: a second leader in a term, or an append over committed
-    /// entries. Any is a reason to look for two clusters with one name, or lost disks.
+    /// Messages dropped because a correct cluster cannot produce them: a second leader in a term, or an append over
+    /// committed entries. Any is a reason to look for two clusters with one name, or lost disks.
     pub contradictory: u64,
     /// Messages of earlier terms or overtaken by later ones: normal.
     pub stale: u64,
@@ -115,10 +117,17 @@ pub struct Counters {
 
 /// Only the leader can do this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this server does not lead; {}", match .leader { Some(id) => format!("ask server {id}"), None => "no leader is known, ask again after an election".into() })]
+#[error("this server does not lead; {}", advice(*.leader))]
 pub struct NotLeader {
     /// Who does, as far as this server knows.
     pub leader: Option<NodeId>,
+}
+
+fn advice(leader: Option<NodeId>) -> String {
+    match leader {
+        Some(id) => format!("ask server {id}"),
+        None => "no leader is known, ask again in a moment".into(),
+    }
 }
 
 /// A cluster is founded once.
@@ -135,7 +144,8 @@ pub enum ChangeError {
     /// Two changes at once could make two majorities that do not meet (dissertation, 4.1).
     #[error("the configuration at log index {0} is not committed yet; try again when it is")]
     InProgress(LogIndex),
-    /// The leader was elected just now: until an entry of its own term is committed it may not know of an earlier change.
+    /// The leader was elected just now: until an entry of its own term is committed it may not know of an earlier
+    /// change.
     #[error("the leader has not committed an entry of its term yet; try again in a moment")]
     TooEarly,
     /// Nothing to do.
@@ -153,9 +163,7 @@ pub enum ChangeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// The log on disk is no log. Nothing may be cut off to mend it: what is missing may have been acknowledged.
-    #[error(
-        "the recovered log is damaged ({0}); empty the data directory and let this server join again under a new identity"
-    )]
+    #[error("the recovered log is damaged ({0}); empty the data directory and join again under a new identity")]
     Log(&'static str),
     /// A setting makes no sense.
     #[error("{0}")]

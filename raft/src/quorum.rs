@@ -10,7 +10,8 @@ pub(crate) fn majority(voters: usize) -> usize {
 
 /// The greatest value that a majority has reached; `None` if nobody votes.
 ///
-/// Fits match indexes (what is committed), heartbeat rounds (which read is confirmed) and moments (how long a lease holds).
+/// Fits match indexes (what is committed), heartbeat rounds (which read is confirmed) and moments (how long a lease
+/// holds).
 pub(crate) fn reached<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<T> {
     let mut values: Vec<T> = values.collect();
     values.sort_unstable_by(|a, b| b.cmp(a));

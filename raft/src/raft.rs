@@ -24,8 +24,8 @@ const MAX_TERM_JUMP: u64 = 1 << 32;
 /// * A committed entry is in the log of every later leader, and never leaves a log.
 /// * Nothing that was promised to another server is only in memory.
 ///
-/// What a broken peer could bring about is dropped and [counted](Raft::counters); what only a defect in here or a caller that
-/// breaks the contract could bring about panics, because going on could lose what was acknowledged.
+/// What a broken peer could bring about is dropped and [counted](Raft::counters); what only a defect in here or a
+/// caller that breaks the contract could bring about panics, because going on could lose what was acknowledged.
 #[derive(Debug)]
 pub struct Raft {
     pub(crate) config: Config,

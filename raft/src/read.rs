@@ -1,13 +1,14 @@
 //! Reading without writing: heartbeat rounds, the read index and the lease (dissertation, 6.4).
 //!
-//! Each heartbeat belongs to a numbered round. A majority that answers round r shows that this server still led after r was
-//! sent; so
+//! Each heartbeat belongs to a numbered round. A majority that answers round r shows that this server still led after
+//! r was sent; so
 //! * a read that was asked before r was sent may be answered from the commit index of that time (read index), and
 //! * no other leader can be elected until an election timeout after r was sent (lease).
 //!
-//! Reads that arrive while a round is under way gather for the next one. What travels is the number of the round, which is
-//! never used again, and not the caller's context: a late answer can only ever confirm what was asked before its question was sent.
-//! (etcd reused the identity of a retried read and gave stale answers for years: etcd-io/etcd#20418.)
+//! Reads that arrive while a round is under way gather for the next one. What travels is the number of the round,
+//! which is never used again, and not the caller's context: a late answer can only ever confirm what was asked before
+//! its question was sent. (etcd reused the identity of a retried read and gave stale answers for years:
+//! etcd-io/etcd#20418.)
 
 use crate::output::{NotLeader, Output};
 use crate::raft::{Raft, State};
@@ -93,11 +94,13 @@ impl Raft {
         Ok(())
     }
 
-    /// Whether this server may answer reads from what it has committed, without asking anybody: it leads, has committed an entry of
-    /// its term (before, it may not know what is committed), and a majority promised not to elect another one yet.
+    /// Whether this server may answer reads from what it has committed, without asking anybody: it leads, has
+    /// committed an entry of its term (before, it may not know what is committed), and a majority promised not to
+    /// elect another one yet.
     ///
-    /// True until an election timeout less the allowed drift of clocks, a tenth, after a heartbeat was **sent** that a majority
-    /// has answered. A follower keeps the promise over restarts by giving no vote for an election timeout after its start.
+    /// True until an election timeout less the allowed drift of clocks, a tenth, after a heartbeat was **sent** that
+    /// a majority has answered. A follower keeps the promise over restarts by giving no vote for an election timeout
+    /// after its start.
     pub fn holds_lease(&self, now: Time) -> bool {
         let State::Leader(leader) = &self.state else { return false };
         if self.log.commit() < leader.term_start {

@@ -44,8 +44,9 @@ impl Leader {
 }
 
 impl Raft {
-    /// Appends a command to the log, if this server leads. It is decided when it comes out of [`crate::Output::Committed`] with
-    /// the same term and index; if another term stands at that index then, it was lost.
+    /// Appends a command to the log, if this server leads. It is decided when it comes out of
+    /// [`crate::Output::Committed`] with the same term and index; if another term stands at that index then, it was
+    /// lost.
     ///
     /// It travels with the next call of [`Raft::poll`], together with whatever else was proposed before that.
     ///
@@ -158,7 +159,8 @@ impl Raft {
 
     /// Commits what a majority has on disk, this server's own disk being one of them.
     ///
-    /// Only an entry of the leader's own term is counted; earlier ones come with it (dissertation, 3.6.2 and figure 3.7).
+    /// Only an entry of the leader's own term is counted; earlier ones come with it (dissertation, 3.6.2 and figure
+    /// 3.7).
     pub(crate) fn advance_commit(&mut self) {
         let State::Leader(leader) = &self.state else { return };
         let own = self.disk.durable_index();
@@ -231,8 +233,8 @@ impl Raft {
         self.send_durable(from, RaftBody::AppendAccepted { match_index });
     }
 
-    /// Appends what is not there yet; what is there and differs is cut off first. False, and nothing done, if that would
-    /// undo what is committed.
+    /// Appends what is not there yet; what is there and differs is cut off first. False, and nothing done, if that
+    /// would undo what is committed.
     fn take_entries(&mut self, entries: Vec<LogEntry>) -> bool {
         let known = entries.iter().take_while(|entry| self.log.term_at(entry.index) == Some(entry.term)).count();
         let Some(first) = entries.get(known).map(|entry| entry.index) else { return true };

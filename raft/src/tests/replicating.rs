@@ -63,8 +63,8 @@ fn a_learner_does_not_commit() {
     assert_eq!(server.raft.commit_index(), LogIndex(2));
 }
 
-/// Logs that differ are brought together, skipping terms instead of entries (the last example is the one of 100 entries that no
-/// leader has ever seen).
+/// Logs that differ are brought together, skipping terms instead of entries (the last example is the one of 100
+/// entries that no leader has ever seen).
 #[test]
 fn conflicts_are_found_in_few_steps() {
     let check = |leader: &[u64], follower: &[u64], rejections| {

@@ -1,8 +1,8 @@
 //! Whole clusters in one thread, hurt and healed from a seed.
 //!
-//! Messages are lost, doubled, delayed and overtaken; links are cut one way or both; disks are slow and lose what they had not
-//! finished; servers crash and come back; clocks run up to 4 % fast or slow; voters are added and removed. After every
-//! step the server that moved is checked:
+//! Messages are lost, doubled, delayed and overtaken; links are cut one way or both; disks are slow and lose what
+//! they had not finished; servers crash and come back; clocks run up to 4 % fast or slow; voters are added and
+//! removed. After every step the server that moved is checked:
 //!
 //! * one leader per term, holding everything committed before;
 //! * equal index and term mean equal logs up to there;
