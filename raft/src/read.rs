@@ -112,7 +112,7 @@ impl Raft {
 
     /// Starts a round for the reads that wait, if none is under way and their index can be known.
     pub(crate) fn flush_reads(&mut self) {
-        while let State::Leader(leader) = &self.state
+        if let State::Leader(leader) = &self.state
             && !leader.reads.waiting.is_empty()
             && leader.reads.asked.is_empty()
             && self.log.commit() >= leader.term_start
