@@ -86,10 +86,8 @@ impl Kv {
 
     fn delete(&mut self, index: LogIndex, key: &str, cas: Option<LogIndex>, touched: &mut Touched) -> Outcome {
         let Some(found) = self.entries.get(key).map(|row| row.modify_index) else { return Outcome::Done };
-        match cas {
-            Some(LogIndex::ZERO) => return Outcome::Done,
-            Some(expected) if expected != found => return Outcome::Unmatched { found },
-            _ => {}
+        if cas.is_some_and(|expected| expected != found) {
+            return Outcome::Unmatched { found };
         }
         self.bury(index, key, touched);
         self.forget_oldest();
@@ -283,7 +281,8 @@ mod tests {
         assert_eq!(table.put("b", "w", Some(3)), unmatched(0));
         assert_eq!(table.put("a", "w", Some(2)), (Done, true));
         assert_eq!(table.put("b", "w", Some(0)), (Done, true));
-        assert_eq!(table.delete("a", Some(0)), (Done, false), "zero does nothing, and succeeds");
+        assert_eq!(table.delete("a", Some(0)), unmatched(6), "zero is the index of no key that exists");
+        assert_eq!(table.delete("none", Some(0)), (Done, false), "what does not exist is removed");
         assert_eq!(table.delete("a", Some(2)), unmatched(6));
         assert_eq!(table.delete("a", Some(6)), (Done, true));
         assert_eq!(table.delete("a", Some(6)), (Done, false), "it is gone, as was wanted");
