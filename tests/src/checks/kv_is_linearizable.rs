@@ -1,0 +1,451 @@
+//! Linearizability: every write, and every read that is not stale, happens at one moment between its question and its answer, and
+//! in the order of these moments each sees what the one before left.
+//!
+//! The search is Wing and Gong's with Lowe's memory of visited states ("Testing for linearizability", 2016), one key at a
+//! time, since linearizability composes. Every write tells its place in the log and every read the modify index of what it saw,
+//! so the model also knows that indexes grow; that prunes nearly every wrong guess at once. A write whose client never learnt its
+//! outcome may happen at any time after its question, or never.
+
+use super::{Checked, Violation};
+use crate::history::{Call, Op, Told};
+use quorate_protocol::LogIndex;
+use std::collections::{BTreeSet, HashSet};
+
+const PROPERTY: &str = "kv_is_linearizable";
+
+/// More steps than this and the search gives up, which counts as a failure: a history of this world takes some ten thousand.
+const MAX_STEPS: u64 = 20_000_000;
+
+/// Checks the history of one key, stale reads left out.
+///
+/// # Errors
+/// When no order of its operations explains it, with the operations around the first that cannot be explained.
+pub fn check(key: &str, history: &[Op]) -> Checked {
+    let ops = relevant(history);
+    match Search::new(&ops).run() {
+        Verdict::Linearizable => Ok(()),
+        Verdict::Undecided => Violation::seen(PROPERTY, format!("{key}: the search gave up after {MAX_STEPS} steps")),
+        Verdict::Not { longest, stuck } => Violation::seen(PROPERTY, explain(key, &ops, longest, stuck)),
+    }
+}
+
+/// Leaves out what cannot matter: reads without an answer, and writes of unknown outcome whose value nobody saw.
+fn relevant(history: &[Op]) -> Vec<&Op> {
+    let mut values = BTreeSet::new();
+    let mut indexes = BTreeSet::new();
+    let mut explained = BTreeSet::from([LogIndex::ZERO]);
+    for op in history {
+        match op.result {
+            Some((_, Told::Found { value, modified })) => {
+                values.insert(value);
+                indexes.insert(modified);
+            }
+            Some((_, Told::Unmatched { found, .. })) => {
+                indexes.insert(found);
+            }
+            Some((_, Told::Done { index })) => {
+                explained.insert(index);
+            }
+            Some((_, Told::Missing)) | None => {}
+        }
+        if let (Call::Cas { expected, .. } | Call::DeleteCas { expected }, Some(_)) = (op.call, op.result) {
+            indexes.insert(expected);
+        }
+    }
+    // Somebody saw an index that no known write explains: then it may be any of the unknown ones.
+    let mystery = indexes.iter().any(|index| !explained.contains(index));
+    let matters = |op: &&Op| match (op.call, op.result) {
+        (_, Some(_)) | (Call::Delete | Call::DeleteCas { .. }, None) => true,
+        (Call::Get, None) => false,
+        (Call::Put { value } | Call::Cas { value, .. }, None) => mystery || values.contains(&value),
+    };
+    history.iter().filter(matters).collect()
+}
+
+/// A key in the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Key {
+    value: Option<u64>,
+    modified: Index,
+    /// No later write has a lower place in the log than this.
+    last: u64,
+    /// The last write is one of unknown outcome, and nothing has seen it yet. A write that overwrites it unseen makes it as good as never
+    /// done, so that guess need not be followed; without this rule the guesses would multiply.
+    unseen: bool,
+}
+
+/// A modify index, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Index {
+    Exactly(u64),
+    /// Written by a write of unknown outcome.
+    AtLeast(u64),
+}
+
+impl Default for Index {
+    fn default() -> Index {
+        Index::Exactly(0)
+    }
+}
+
+impl Index {
+    fn may_be(self, index: LogIndex) -> bool {
+        match self {
+            Index::Exactly(exactly) => exactly == index.0,
+            Index::AtLeast(least) => least <= index.0,
+        }
+    }
+}
+
+impl Key {
+    /// The key after an operation, if the operation could have been answered so.
+    fn step(self, op: &Op) -> Option<Key> {
+        if self.unseen && matches!(op.call, Call::Put { .. } | Call::Delete) {
+            return None;
+        }
+        let unseen = op.result.is_none();
+        Some(Key { unseen, ..self.answered_so(op)? })
+    }
+
+    fn answered_so(self, op: &Op) -> Option<Key> {
+        match (op.call, op.result.map(|(_, told)| told)) {
+            (Call::Get, Some(Told::Missing)) => self.value.is_none().then_some(self),
+            (Call::Get, Some(Told::Found { value, modified })) if self.value == Some(value) => self.known(modified),
+            (Call::Put { value }, Some(Told::Done { index })) => self.at(index)?.set(value, Index::Exactly(index.0)),
+            (Call::Put { value }, None) => self.later().set(value, Index::AtLeast(self.last + 1)),
+            (Call::Cas { expected, value }, Some(Told::Done { index })) => {
+                self.known(expected)?.at(index)?.set(value, Index::Exactly(index.0))
+            }
+            (Call::Cas { expected, value }, None) => {
+                self.known(expected)?.later().set(value, Index::AtLeast(self.last + 1))
+            }
+            (Call::Delete, Some(Told::Done { index })) => Some(self.at(index)?.removed()),
+            // Removing nothing is as good as not done.
+            (Call::Delete, None) => self.value.map(|_| self.later().removed()),
+            (Call::DeleteCas { expected: LogIndex::ZERO }, None) => None,
+            (Call::DeleteCas { expected }, Some(Told::Done { index })) => {
+                // Removing what is not there succeeds, whatever index was expected.
+                let removed = if self.value.is_none() { self } else { self.known(expected)? };
+                Some(removed.at(index)?.removed())
+            }
+            (Call::DeleteCas { expected }, None) => Some(self.known(expected)?.later().removed()),
+            (Call::Cas { expected, .. } | Call::DeleteCas { expected }, Some(Told::Unmatched { found, index })) => {
+                if found == expected {
+                    None
+                } else {
+                    self.known(found)?.at(index)
+                }
+            }
+            (Call::Get | Call::Put { .. } | Call::Cas { .. } | Call::Delete | Call::DeleteCas { .. }, _) => None,
+        }
+    }
+
+    /// The key, now that its modify index (0: it does not exist) is known.
+    fn known(self, index: LogIndex) -> Option<Key> {
+        if index == LogIndex::ZERO {
+            return self.value.is_none().then_some(self);
+        }
+        if self.value.is_none() || !self.modified.may_be(index) {
+            return None;
+        }
+        Some(Key { modified: Index::Exactly(index.0), last: self.last.max(index.0), ..self })
+    }
+
+    /// The key after the log has reached this index, if it has not been there before.
+    fn at(self, index: LogIndex) -> Option<Key> {
+        (index.0 > self.last).then_some(Key { last: index.0, ..self })
+    }
+
+    /// The key after the log has reached an unknown later index.
+    fn later(self) -> Key {
+        Key { last: self.last + 1, ..self }
+    }
+
+    fn set(self, value: u64, modified: Index) -> Option<Key> {
+        // Writing the value that is there changes nothing, not even the modify index.
+        if self.value == Some(value) { Some(self) } else { Some(Key { value: Some(value), modified, ..self }) }
+    }
+
+    fn removed(self) -> Key {
+        Key { value: None, modified: Index::default(), ..self }
+    }
+}
+
+enum Verdict {
+    Linearizable,
+    /// The most operations that could be put in order, and the one that could not.
+    Not {
+        longest: usize,
+        stuck: usize,
+    },
+    Undecided,
+}
+
+/// A place in the list of questions and answers: `next` and `previous` skip what has been put in order.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    op: usize,
+    is_call: bool,
+    next: usize,
+    previous: usize,
+}
+
+/// The search. The list's first place is a head without an operation.
+struct Search<'a> {
+    ops: &'a [&'a Op],
+    places: Vec<Place>,
+    /// Where the answer of each operation is; none where it never came.
+    answers: Vec<Option<usize>>,
+}
+
+const END: usize = usize::MAX;
+const HEAD: usize = 0;
+
+impl<'a> Search<'a> {
+    fn new(ops: &'a [&'a Op]) -> Search<'a> {
+        let mut moments: Vec<(quorate_protocol::Time, bool, usize)> = Vec::new();
+        for (number, op) in ops.iter().enumerate() {
+            // At one moment, questions come before answers: then the two overlap, and the check is never too strict.
+            moments.push((op.invoked, false, number));
+            moments.extend(op.result.map(|(answered, _)| (answered, true, number)));
+        }
+        moments.sort_unstable();
+        let mut places =
+            vec![Place { op: END, is_call: false, next: if moments.is_empty() { END } else { 1 }, previous: END }];
+        let mut answers = vec![None; ops.len()];
+        for (at, (_, is_answer, op)) in moments.iter().enumerate() {
+            let place = at + 1;
+            let next = if place == moments.len() { END } else { place + 1 };
+            places.push(Place { op: *op, is_call: !is_answer, next, previous: at });
+            if *is_answer {
+                answers[*op] = Some(place);
+            }
+        }
+        Search { ops, places, answers }
+    }
+
+    fn run(mut self) -> Verdict {
+        let mut key = Key::default();
+        let mut ordered = vec![0u64; self.ops.len().div_ceil(64)];
+        let mut visited: HashSet<(Vec<u64>, Key)> = HashSet::new();
+        let mut stack: Vec<(usize, Key)> = Vec::new();
+        let (mut longest, mut stuck) = (0, 0);
+        let mut at = self.places[HEAD].next;
+        for _ in 0..MAX_STEPS {
+            if at == END {
+                return Verdict::Linearizable;
+            }
+            let place = self.places[at];
+            if place.is_call {
+                let after = key.step(self.ops[place.op]);
+                ordered[place.op / 64] |= 1 << (place.op % 64);
+                if let Some(after) = after.filter(|after| visited.insert((ordered.clone(), *after))) {
+                    stack.push((at, key));
+                    key = after;
+                    self.lift(at);
+                    at = self.places[HEAD].next;
+                } else {
+                    ordered[place.op / 64] &= !(1 << (place.op % 64));
+                    at = place.next;
+                }
+            } else {
+                // This operation has been answered and fits nowhere before its answer: an earlier choice was wrong.
+                if stack.len() >= longest {
+                    (longest, stuck) = (stack.len(), place.op);
+                }
+                let Some((call, before)) = stack.pop() else { return Verdict::Not { longest, stuck } };
+                let op = self.places[call].op;
+                ordered[op / 64] &= !(1 << (op % 64));
+                key = before;
+                self.unlift(call);
+                at = self.places[call].next;
+            }
+        }
+        Verdict::Undecided
+    }
+
+    fn lift(&mut self, call: usize) {
+        self.take_out(call);
+        if let Some(answer) = self.answers[self.places[call].op] {
+            self.take_out(answer);
+        }
+    }
+
+    fn unlift(&mut self, call: usize) {
+        if let Some(answer) = self.answers[self.places[call].op] {
+            self.put_back(answer);
+        }
+        self.put_back(call);
+    }
+
+    fn take_out(&mut self, at: usize) {
+        let Place { next, previous, .. } = self.places[at];
+        self.places[previous].next = next;
+        if next != END {
+            self.places[next].previous = previous;
+        }
+    }
+
+    fn put_back(&mut self, at: usize) {
+        let Place { next, previous, .. } = self.places[at];
+        self.places[previous].next = at;
+        if next != END {
+            self.places[next].previous = at;
+        }
+    }
+}
+
+/// The operations around the one that fits nowhere.
+fn explain(key: &str, ops: &[&Op], longest: usize, stuck: usize) -> String {
+    use std::fmt::Write;
+    let mut text =
+        format!("{key}: {longest} of {} operations can be put in order, this one fits nowhere:\n", ops.len());
+    let mut around: Vec<usize> = (0..ops.len()).collect();
+    around.sort_by_key(|op| ops[*op].invoked);
+    let middle = around.iter().position(|op| *op == stuck).unwrap_or_default();
+    for op in &around[middle.saturating_sub(12)..ops.len().min(middle + 6)] {
+        let mark = if *op == stuck { "▶" } else { " " };
+        let Op { client, call, invoked, result } = ops[*op];
+        let told = result.map_or_else(|| "never learnt".to_owned(), |(at, told)| format!("{at:?} {told:?}"));
+        // Writing to memory cannot fail.
+        let _ = writeln!(text, "  {mark} client {client}: {invoked:?} {call:?} → {told}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_protocol::Time;
+
+    fn op(invoked: u64, answered: u64, call: Call, told: Told) -> Op {
+        Op { client: 0, call, invoked: Time::from_nanos(invoked), result: Some((Time::from_nanos(answered), told)) }
+    }
+
+    fn unknown(invoked: u64, call: Call) -> Op {
+        Op { client: 0, call, invoked: Time::from_nanos(invoked), result: None }
+    }
+
+    fn put(invoked: u64, answered: u64, value: u64, index: u64) -> Op {
+        op(invoked, answered, Call::Put { value }, Told::Done { index: LogIndex(index) })
+    }
+
+    fn got(invoked: u64, answered: u64, value: u64, modified: u64) -> Op {
+        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified) })
+    }
+
+    fn missing(invoked: u64, answered: u64) -> Op {
+        op(invoked, answered, Call::Get, Told::Missing)
+    }
+
+    fn cas(invoked: u64, answered: u64, expected: u64, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::Cas { expected: LogIndex(expected), value }, told)
+    }
+
+    fn done(index: u64) -> Told {
+        Told::Done { index: LogIndex(index) }
+    }
+
+    fn unmatched(found: u64, index: u64) -> Told {
+        Told::Unmatched { found: LogIndex(found), index: LogIndex(index) }
+    }
+
+    #[test]
+    fn good_histories() {
+        let delete = |from, to, index| op(from, to, Call::Delete, done(index));
+        let delete_cas =
+            |from, to, expected, told| op(from, to, Call::DeleteCas { expected: LogIndex(expected) }, told);
+        let good: Vec<(&str, Vec<Op>)> = vec![
+            ("nothing", vec![]),
+            (
+                "one after the other",
+                vec![missing(1, 2), put(3, 4, 7, 10), got(5, 6, 7, 10), delete(7, 8, 11), missing(9, 10)],
+            ),
+            (
+                "a read beside a write sees either",
+                vec![put(1, 2, 1, 1), put(3, 9, 2, 2), got(4, 5, 1, 1), got(6, 7, 2, 2)],
+            ),
+            ("writes side by side in the order of the log", vec![put(1, 9, 1, 6), put(1, 9, 2, 5), got(10, 11, 1, 6)]),
+            (
+                "compare and set",
+                vec![put(1, 2, 1, 5), cas(3, 4, 5, 2, done(6)), cas(5, 6, 5, 3, unmatched(6, 7)), got(8, 9, 2, 6)],
+            ),
+            ("create by compare and set", vec![cas(1, 2, 0, 4, done(3)), cas(3, 4, 0, 5, unmatched(3, 4))]),
+            (
+                "an unknown write that happened",
+                vec![unknown(1, Call::Put { value: 9 }), missing(2, 3), got(4, 5, 9, 8), put(6, 7, 1, 9)],
+            ),
+            (
+                "an unknown write that did not",
+                vec![unknown(1, Call::Put { value: 9 }), missing(2, 3), put(6, 7, 1, 9), got(8, 9, 1, 9)],
+            ),
+            ("an unknown delete", vec![put(1, 2, 1, 1), unknown(3, Call::Delete), got(4, 5, 1, 1), missing(6, 7)]),
+            (
+                "an unknown write that a refusal shows",
+                vec![unknown(1, Call::Put { value: 9 }), cas(2, 3, 0, 4, unmatched(2, 3)), got(4, 5, 9, 2)],
+            ),
+            ("the same value again changes nothing", vec![put(1, 2, 1, 1), put(3, 4, 1, 2), got(5, 6, 1, 1)]),
+            (
+                "delete by compare and set",
+                vec![
+                    put(1, 2, 1, 1),
+                    delete_cas(3, 4, 9, unmatched(1, 2)),
+                    delete_cas(5, 6, 0, unmatched(1, 3)),
+                    got(7, 8, 1, 1),
+                    delete_cas(9, 10, 1, done(4)),
+                    missing(11, 12),
+                    delete_cas(13, 14, 0, done(5)),
+                    delete_cas(15, 16, 7, done(6)),
+                ],
+            ),
+        ];
+        for (why, history) in good {
+            assert_eq!(check("key", &history), Ok(()), "{why}");
+        }
+    }
+
+    #[test]
+    fn bad_histories() {
+        let bad: Vec<(&str, Vec<Op>)> = vec![
+            ("a stale read", vec![put(1, 2, 1, 1), put(3, 4, 2, 2), got(5, 6, 1, 1)]),
+            ("a lost write", vec![put(1, 2, 1, 1), missing(3, 4)]),
+            ("a value from nowhere", vec![got(1, 2, 5, 1)]),
+            ("a read that goes back", vec![put(1, 2, 1, 1), put(3, 20, 2, 2), got(4, 5, 2, 2), got(6, 7, 1, 1)]),
+            (
+                "two winners of one compare and set",
+                vec![put(1, 2, 1, 1), cas(3, 9, 1, 2, done(2)), cas(3, 9, 1, 3, done(3))],
+            ),
+            ("a refusal without a reason", vec![put(1, 2, 1, 1), cas(3, 4, 1, 2, unmatched(1, 2))]),
+            ("a refusal that names another index", vec![put(1, 2, 1, 1), cas(3, 4, 7, 2, unmatched(9, 2))]),
+            ("a log index that goes back in real time", vec![put(1, 2, 1, 5), put(3, 4, 2, 4)]),
+            ("a write seen before it was asked for", vec![got(1, 2, 9, 8), unknown(3, Call::Put { value: 9 })]),
+            (
+                "a refused compare and set that happened",
+                vec![put(1, 2, 1, 1), cas(3, 4, 7, 2, unmatched(1, 2)), got(5, 6, 2, 2)],
+            ),
+            (
+                "an unknown write that happens twice",
+                vec![unknown(1, Call::Put { value: 9 }), got(2, 3, 9, 2), put(4, 5, 1, 3), got(6, 7, 9, 4)],
+            ),
+            ("a deleted key that comes back", vec![put(1, 2, 1, 1), op(3, 4, Call::Delete, done(2)), got(5, 6, 1, 1)]),
+        ];
+        for (why, history) in bad {
+            assert!(check("key", &history).is_err(), "{why}");
+        }
+    }
+
+    #[test]
+    fn many_unknown_writes_do_not_explode() {
+        let mut history = Vec::new();
+        for n in 0..400 {
+            let at = n * 10;
+            history.push(put(at + 1, at + 2, n, n + 1));
+            history.push(got(at + 3, at + 4, n, n + 1));
+            if n % 4 == 0 {
+                history.push(unknown(at + 5, Call::Put { value: 10_000 + n }));
+                history.push(unknown(at + 5, Call::Delete));
+            }
+        }
+        assert_eq!(check("key", &history), Ok(()));
+    }
+}

@@ -1,0 +1,109 @@
+//! A blocking question whose answer has changed is answered soon, not only when its time is up.
+//!
+//! While the world is hurt nobody can say how soon, so this is watched once it has healed. A question that was asked before may have
+//! lost its answer together with a connection; it is answered when its own time and the agent's patience are up, which
+//! [`super::every_request_is_answered`] watches.
+
+use super::{Checked, Violation};
+use quorate_protocol::{LogIndex, Read, Time};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How soon. Two hops each way, a flush and a pass of the anti-entropy are far below it.
+const BOUND: Duration = Duration::from_secs(2);
+
+/// The blocking questions without an answer, by the number of their request.
+#[derive(Debug, Default)]
+pub struct NoWakeupLost {
+    waiting: BTreeMap<u64, Waiting>,
+    woken: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    agent: usize,
+    read: Read,
+    seen: LogIndex,
+    /// When its answer was first found to have changed.
+    due: Option<Time>,
+}
+
+impl NoWakeupLost {
+    /// A client waits for a question's index to pass the one it has seen.
+    pub fn waits(&mut self, ticket: u64, agent: usize, read: Read, seen: LogIndex) {
+        self.waiting.insert(ticket, Waiting { agent, read, seen, due: None });
+    }
+
+    /// The question was answered or its client has given up.
+    pub fn ended(&mut self, ticket: u64) {
+        let Some(waiting) = self.waiting.remove(&ticket) else { return };
+        self.woken += u64::from(waiting.due.is_some());
+    }
+
+    /// An agent's process has ended, and all its questions with it.
+    pub fn agent_ended(&mut self, agent: usize) {
+        self.waiting.retain(|_, waiting| waiting.agent != agent);
+    }
+
+    /// Forgets all that was asked so far: the world heals only now.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Looks at the questions with what a leader's view says now.
+    ///
+    /// # Errors
+    /// When one should have been answered a while ago.
+    pub fn check(&mut self, now: Time, index_of: impl Fn(&Read) -> LogIndex) -> Checked {
+        for (ticket, waiting) in &mut self.waiting {
+            let index = index_of(&waiting.read);
+            if index <= waiting.seen {
+                continue;
+            }
+            let due = *waiting.due.get_or_insert(now);
+            if now.since(due) > BOUND {
+                let seen = format!(
+                    "request {ticket} at agent {} waits for {:?} to pass {} since its index is {index}, {:?} ago",
+                    waiting.agent,
+                    waiting.read,
+                    waiting.seen,
+                    now.since(due)
+                );
+                return Violation::seen("no_wakeup_lost", seen);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many questions are waiting.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_protocol::KvRead;
+
+    #[test]
+    fn a_sleeper_is_seen() {
+        let read = Read::Kv(KvRead::Get { key: "k".into() });
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let mut check = NoWakeupLost::default();
+        check.waits(1, 0, read.clone(), LogIndex(5));
+        check.waits(2, 1, read, LogIndex(7));
+        assert_eq!(check.check(at(1), |_| LogIndex(5)), Ok(()), "nothing has changed");
+        assert_eq!(check.check(at(60), |_| LogIndex(6)), Ok(()), "it has only just changed");
+        assert_eq!(check.check(at(62), |_| LogIndex(6)), Ok(()));
+        assert!(check.check(at(63), |_| LogIndex(6)).is_err());
+        check.ended(1);
+        assert_eq!(check.check(at(90), |_| LogIndex(7)), Ok(()));
+        assert_eq!(check.len(), 1);
+    }
+}

@@ -1,0 +1,177 @@
+//! What goes wrong, and when.
+
+use crate::dice::Dice;
+use crate::disk::Quality;
+use crate::network::Weather;
+use std::time::Duration;
+
+/// The mean time between two faults. Most last longer, so they overlap; still there are quiet moments in which something can be
+/// committed that the next fault may lose.
+const INTERVAL: Duration = Duration::from_millis(2500);
+
+/// Something that goes wrong for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// The way from the first to the second of each pair is blocked.
+    Cut {
+        /// What it is called.
+        shape: &'static str,
+        /// The pairs.
+        links: Vec<(usize, usize)>,
+        /// For how long.
+        length: Duration,
+    },
+    /// Processes are killed at once, and each is started again.
+    Kill {
+        /// Whose, and after how long they start again.
+        agents: Vec<(usize, Duration)>,
+    },
+    /// A process is stopped and continued, as SIGSTOP and SIGCONT do.
+    Pause {
+        /// Whose.
+        agent: usize,
+        /// For how long.
+        length: Duration,
+    },
+    /// A disk becomes slow.
+    Disk {
+        /// Whose.
+        agent: usize,
+        /// How good it is meanwhile.
+        quality: Quality,
+        /// For how long.
+        length: Duration,
+    },
+    /// The network becomes worse.
+    Weather {
+        /// How good it is meanwhile.
+        weather: Weather,
+        /// For how long.
+        length: Duration,
+    },
+}
+
+/// What a fault is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene {
+    /// How many agents there are; the servers come first.
+    pub agents: usize,
+    /// How many of them are servers.
+    pub servers: usize,
+    /// Who leads, if somebody does: the most rewarding victim.
+    pub leader: Option<usize>,
+}
+
+/// Draws the next fault, and how long after it comes the next.
+pub fn draw(scene: Scene, dice: &mut Dice) -> (Fault, Duration) {
+    let seconds = |dice: &mut Dice, low: f64, high: f64| {
+        dice.between(Duration::from_secs_f64(low), Duration::from_secs_f64(high))
+    };
+    let fault = match dice.below(20) {
+        0..8 => {
+            let (shape, links) = cut(scene, dice);
+            // Some are shorter than any timeout, some longer than all of them.
+            let length = if dice.chance(0.3) { seconds(dice, 0.05, 0.6) } else { seconds(dice, 0.5, 12.0) };
+            Fault::Cut { shape, links, length }
+        }
+        8..12 => Fault::Kill { agents: vec![(victim(scene, dice), seconds(dice, 0.05, 8.0))] },
+        12 => {
+            let all = if dice.chance(0.5) { scene.servers } else { scene.agents };
+            Fault::Kill { agents: (0..all).map(|agent| (agent, seconds(dice, 0.05, 3.0))).collect() }
+        }
+        13..16 => {
+            let length = if dice.chance(0.5) { seconds(dice, 0.05, 1.0) } else { seconds(dice, 1.0, 6.0) };
+            Fault::Pause { agent: victim(scene, dice), length }
+        }
+        16..18 => {
+            Fault::Disk { agent: dice.below(scene.servers), quality: Quality::SLOW, length: seconds(dice, 1.0, 10.0) }
+        }
+        _ => Fault::Weather { weather: storm(dice), length: seconds(dice, 1.0, 8.0) },
+    };
+    (fault, dice.around(INTERVAL))
+}
+
+fn victim(scene: Scene, dice: &mut Dice) -> usize {
+    let anybody = dice.below(scene.agents);
+    if dice.chance(0.4) { scene.leader.unwrap_or(anybody) } else { anybody }
+}
+
+fn storm(dice: &mut Dice) -> Weather {
+    let strength = [1.0, 2.0, 5.0][dice.below(3)];
+    Weather {
+        loss: 0.05 * strength,
+        duplication: 0.02 * strength,
+        detour: 0.03 * strength,
+        delay: dice.between(Duration::from_millis(1), Duration::from_millis(30)),
+        jitter: dice.between(Duration::from_millis(1), Duration::from_millis(40)),
+    }
+}
+
+/// Which ways are blocked.
+fn cut(scene: Scene, dice: &mut Dice) -> (&'static str, Vec<(usize, usize)>) {
+    let one = victim(scene, dice);
+    let others = || (0..scene.agents).filter(move |other| *other != one);
+    match dice.below(8) {
+        0 | 1 => ("one alone", others().flat_map(|other| [(one, other), (other, one)]).collect()),
+        2 => ("one is not heard", others().map(|other| (one, other)).collect()),
+        3 => ("one does not hear", others().map(|other| (other, one)).collect()),
+        4 => {
+            let other = dice.below(scene.agents);
+            let links = if one == other { Vec::new() } else { vec![(one, other), (other, one)] };
+            ("one pair", links)
+        }
+        5 => {
+            // Two halves that both reach the one in the middle, but not each other.
+            let halves = halves(scene.agents, dice);
+            ("a bridge", between(&halves).filter(|(from, to)| *from != one && *to != one).collect())
+        }
+        _ => ("two halves", between(&halves(scene.agents, dice)).collect()),
+    }
+}
+
+fn halves(agents: usize, dice: &mut Dice) -> Vec<bool> {
+    (0..agents).map(|_| dice.chance(0.5)).collect()
+}
+
+fn between(halves: &[bool]) -> impl Iterator<Item = (usize, usize)> {
+    let pairs = (0..halves.len()).flat_map(|from| (0..halves.len()).map(move |to| (from, to)));
+    pairs.filter(|(from, to)| halves[*from] != halves[*to])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Stream;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_of_fault_comes_and_hits_only_who_is_there() {
+        let mut dice = Dice::new(3, Stream::Faults, 0);
+        let scene = Scene { agents: 5, servers: 3, leader: Some(1) };
+        let mut kinds = BTreeSet::new();
+        for _ in 0..2000 {
+            let (fault, next) = draw(scene, &mut dice);
+            assert!(next <= INTERVAL * 4);
+            kinds.insert(match fault {
+                Fault::Cut { shape, links, .. } => {
+                    assert!(links.iter().all(|(from, to)| from != to && *from < 5 && *to < 5));
+                    shape
+                }
+                Fault::Kill { agents } => {
+                    assert!(agents.iter().all(|(agent, _)| *agent < 5));
+                    "kill"
+                }
+                Fault::Pause { agent, .. } => {
+                    assert!(agent < 5);
+                    "pause"
+                }
+                Fault::Disk { agent, .. } => {
+                    assert!(agent < 3, "clients write no log");
+                    "disk"
+                }
+                Fault::Weather { .. } => "weather",
+            });
+        }
+        assert_eq!(kinds.len(), 10, "{kinds:?}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Runs of the real binary over real sockets: few, each a story of its own. What needs no socket is in the simulator.
+
+// Threads, sockets and the clock are what these runs are about.
+#![allow(clippy::disallowed_methods)]
+
+mod agent;
+mod cluster;
+mod quick_start;
+mod refusals;
