@@ -19,7 +19,7 @@ use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -249,12 +249,16 @@ impl Gossip {
     }
 
     /// Asks for the cluster at these addresses, at once and then ever more rarely until one of them answers. They are remembered and
-    /// asked again whenever nobody else is alive. At most 256 are; our own address is left out.
+    /// asked again whenever nobody else is alive. At most 256 are; our own address is left out, or answers at once if it is the only one.
     pub fn join(&mut self, now: Time, addresses: Vec<SocketAddr>) {
         if self.phase != Phase::Running {
             return;
         }
         let own = self.me.address;
+        if !addresses.is_empty() && addresses.iter().all(|address| *address == own) {
+            let members = 1 + self.table.living().count();
+            return self.outputs.push_back(Output::Joined { address: own, members });
+        }
         self.seeds.add(addresses.iter().copied().filter(|address| *address != own));
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.ask_seed(now, address);
@@ -369,13 +373,18 @@ impl Gossip {
         self.settle(now);
     }
 
-    /// Anti-entropy with one random living member, and with a failed one in case only we think so.
+    /// Anti-entropy with one random living member, with a failed one in case only we think so, and with a seed that is not there.
     fn push_pull(&mut self, now: Time) {
         if let Some(living) = self.random_living() {
             self.ask(now, living);
         }
         if let Some(failed) = self.table.failed().choose(&mut self.rng) {
             self.ask(now, failed);
+        }
+        // A seed that is no member may be in an island of its own, whose members found each other and nobody else.
+        let members: BTreeSet<SocketAddr> = self.table.living().map(|identity| identity.address).collect();
+        if let Some(seed) = self.seeds.known().filter(|seed| !members.contains(seed)).choose(&mut self.rng) {
+            self.ask_seed(now, seed);
         }
         self.timers.set(now + self.timing.push_pull(self.swim.alive() + 1), Due::PushPull);
     }

@@ -63,6 +63,11 @@ impl Seeds {
         Some((self.waiting.iter().copied().collect(), next))
     }
 
+    /// All seeds.
+    pub(crate) fn known(&self) -> impl Iterator<Item = SocketAddr> {
+        self.known.iter().copied()
+    }
+
     /// Notes a question.
     pub(crate) fn asked(&mut self, exchange: u64, address: SocketAddr) {
         if self.asked.len() >= MAX_ASKED {

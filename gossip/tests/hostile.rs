@@ -1,5 +1,7 @@
 //! What a stranger can do with datagrams and streams: nothing but make counters count.
 
+#![allow(clippy::unwrap_used, reason = "a test may end by it")]
+
 mod world;
 
 use proptest::prelude::*;

@@ -1,6 +1,7 @@
 //! Gossip machines in one thread: a seeded network with loss, delay, partitions, crashes and restarts.
 
 #![allow(dead_code, reason = "each scenario file uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may end by them")]
 
 use quorate_gossip::{Config, Gossip, Keyring, MemberEvent, MemberEventKind, Output, Timing};
 use quorate_protocol::wire::gossip::GossipMessage;
@@ -129,6 +130,11 @@ impl World {
         change(&mut self.agents[n].config);
         self.agents[n].gossip = Some(Gossip::new(self.agents[n].config.clone(), self.now));
         self.join(n, seed);
+    }
+
+    /// A number below `below`, from the world's dice.
+    pub fn dice(&mut self, below: usize) -> usize {
+        self.rng.random_range(0..below)
     }
 
     pub fn get(&self, n: usize) -> &Gossip {
