@@ -288,7 +288,7 @@ impl Model {
                 }
             }
             KvWrite::Delete { key, cas } => match (self.0.get(key).map(|row| row.modify_index), cas) {
-                (None, _) | (_, Some(LogIndex(0))) => {}
+                (None, _) => {}
                 (Some(found), Some(cas)) if found != *cas => return Outcome::Unmatched { found },
                 _ => {
                     self.0.remove(key);
