@@ -194,8 +194,9 @@ impl Config {
         let bind = checks.ip("bind_addr", file.bind_addr, Ipv4Addr::UNSPECIFIED.into())?;
         let ports = checks.ports(file.ports)?;
         let gossip = SocketAddr::new(bind, ports.serf_lan);
-        let advertise = checks.advertise(file.advertise_addr, bind, host)?;
+        // Before the address to advertise: who starts with nothing at all has to hear of the key first.
         let key = checks.key(file.encrypt, bind)?;
+        let advertise = checks.advertise(file.advertise_addr, bind, host)?;
         let client = checks.ips("client_addr", file.client_addr, &[Ipv4Addr::LOCALHOST.into()])?;
         let http = checks.ips("addresses.http", file.addresses_http, &client)?;
         let dns = checks.ips("addresses.dns", file.addresses_dns, &client)?;

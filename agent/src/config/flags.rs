@@ -24,13 +24,13 @@ use std::time::Duration;
 )]
 pub struct Flags {
     /// One server on loopback that needs nobody and keeps nothing on disk
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     dev: Option<bool>,
     /// Takes part in the store
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     server: Option<bool>,
     /// Starts a cluster with this server alone; the same as -bootstrap-expect=1
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     bootstrap: Option<bool>,
     /// How many servers to wait for before the first election
     #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
@@ -102,7 +102,7 @@ pub struct Flags {
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
     /// Logs one JSON object a line
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     log_json: Option<bool>,
     /// How fast gossip is: lan, lan-calm, wan or local [default: lan]
     #[arg(long, value_name = "PROFILE")]

@@ -14,7 +14,7 @@
 //! the value, where it was set and what to do. Ignoring a key that *restricts* something would open what its author meant
 //! to close, so those are refused as well until they are enforced ([`restrictions`]).
 //!
-//! To add a key: [`file`], [`checked`], `examples/agent.json` (a test loads it), and a flag in [`flags`] if it has one.
+//! To add a key: [`mod@file`], [`checked`], `examples/agent.json` (a test loads it), and a flag in [`flags`] if it has one.
 
 pub mod address;
 pub mod checked;
