@@ -19,7 +19,7 @@ pub const MAX_VALUE_SIZE: usize = 1024 * 1024;
 
 /// How many deleted keys are remembered. With keys of usual length this is 2 MB, and at ten deletions a second nearly half
 /// an hour. Tests remember few, so that they see what forgetting does.
-const MAX_TOMBSTONES: usize = if cfg!(test) { 4 } else { 16_384 };
+const MAX_TOMBSTONES: usize = if cfg!(test) { 2 } else { 16_384 };
 
 /// Keys and values.
 ///

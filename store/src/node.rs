@@ -17,10 +17,12 @@ pub(crate) struct OnNode {
     pub services: OrdMap<Arc<str>, Arc<Row<Service>>>,
     /// By id.
     pub checks: OrdMap<Arc<str>, Arc<Row<Check>>>,
-    /// The same checks by the id of their service (empty for those of the whole node), each list by check id and none
-    /// empty. Without it, the health of n instances on one node would look at n² checks.
-    pub checks_by_service: OrdMap<Arc<str>, Arc<[Arc<Row<Check>>]>>,
+    /// The same checks by the id of their service (empty for those of the whole node), no list empty. Without it, the health of n instances on one node would look at n² checks.
+    pub checks_by_service: OrdMap<Arc<str>, CheckList>,
 }
+
+/// A few checks, by id.
+type CheckList = Arc<[Arc<Row<Check>>]>;
 
 impl OnNode {
     fn new(row: Row<Node>) -> OnNode {

@@ -246,12 +246,15 @@ proptest! {
         let mut model = Model::default();
         for write in writes {
             let index = store.applied_index().next();
+            let (view, before) = (store.view(), model.clone());
             let (outcome, touched) = store.apply(index, &Write::Kv(write.clone()));
-            let before = model.clone();
             prop_assert_eq!(outcome, model.apply(index, &write), "{:?}", write);
             prop_assert_eq!(touched.is_empty(), before.0 == model.0, "{:?}", write);
             for read in kv_reads() {
+                let (old, old_index) = view.read(&read);
                 let (answer, answer_index) = store.view().read(&read);
+                prop_assert!(answer_index >= old_index, "{:?}: back to {} by {:?}", read, answer_index, write);
+                prop_assert!(answer == old || (answer_index > old_index && touched.concerns(&read)), "{:?}", read);
                 let Read::Kv(read) = read else { continue };
                 prop_assert_eq!(&answer, &model.answer(&read), "{:?} after {:?}", read, write);
                 match (&read, &answer) {
