@@ -105,6 +105,7 @@ async fn run(config: Config) -> Result<End> {
     }
 
     let end = drive.await.context("the engine's task broke")?;
+    drop(kept.lock);
     let _ = stop.send(true);
     serving.await;
     match &end {
@@ -123,6 +124,8 @@ struct Kept {
     recovered: disk::Recovered,
     disk: Option<disk::Disk>,
     persisted: watch::Receiver<u64>,
+    /// Keeps other agents out of the data directory until the end.
+    lock: Option<disk::Lock>,
 }
 
 impl Kept {
@@ -131,6 +134,7 @@ impl Kept {
         let on_persisted = Box::new(move |number| {
             let _ = durable.send(number);
         });
+        let lock = config.data_dir.as_deref().map(disk::lock).transpose()?;
         let (id, generation, saved) = match &config.data_dir {
             Some(directory) => {
                 let id = disk::node_id(directory, config.node_id)?;
@@ -155,7 +159,7 @@ impl Kept {
             }
             (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted))),
         };
-        Ok(Kept { id, generation, saved, recovered, disk, persisted })
+        Ok(Kept { id, generation, saved, recovered, disk, persisted, lock })
     }
 }
 

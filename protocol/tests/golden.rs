@@ -3,6 +3,9 @@
 //! `UPDATE_GOLDEN=1 cargo test -p quorate-protocol` writes files that do not exist yet. A file that exists is never rewritten: a
 //! difference means that the wire changed, which needs a new version beside the old.
 
+// A test's helpers may stop it like the test itself.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use quorate_protocol::raft::{Configuration, LogEntry, Payload, Peer};
 use quorate_protocol::wire::local::{SavedCheck, SavedLocal};
 use quorate_protocol::wire::log::{decode_entry, decode_write, encode_entry, encode_write};

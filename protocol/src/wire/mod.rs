@@ -12,8 +12,8 @@
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
 pub mod gossip;
-pub mod local;
 pub mod hello;
+pub mod local;
 pub mod log;
 pub mod stream;
 

@@ -51,11 +51,11 @@ impl CommittedStays {
     /// When that removes a committed entry that it has.
     pub fn replaces(&self, agent: usize, entries: &[LogEntry], logs: &Logs) -> Checked {
         let Some(first) = entries.first() else { return Ok(()) };
-        let log = logs.of(agent);
         let from = first.index.previous().0 as usize;
-        for place in from..log.len().min(self.committed.len()) {
-            let is_kept = entries.get(place - from).is_some_and(|entry| entry.term == log[place].term);
-            if log[place] == self.committed[place] && !is_kept {
+        let had = logs.of(agent).iter().zip(&self.committed).enumerate().skip(from);
+        for (place, (mark, committed)) in had {
+            let is_kept = entries.get(place - from).is_some_and(|entry| entry.term == mark.term);
+            if mark == committed && !is_kept {
                 return Violation::seen(PROPERTY, format!("agent {agent} removes the committed entry {}", place + 1));
             }
         }

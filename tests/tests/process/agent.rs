@@ -137,7 +137,10 @@ impl Agent {
 
     /// A PUT: status, headers and body.
     pub fn put(&self, path: &str, body: &[u8]) -> Result<Answer> {
-        request("PUT", &format!("{}{path}", self.http()), Some(body))
+        let mut answer = request("PUT", &format!("{}{path}", self.http()), Some(body))?;
+        // In development mode JSON is indented and ends with a newline, as Consul's does.
+        answer.body.truncate(answer.body.trim_end().len());
+        Ok(answer)
     }
 
     /// The status word of every member by name, as `/v1/agent/members` shows it.

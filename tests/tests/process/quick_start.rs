@@ -56,7 +56,9 @@ fn a_service_is_found_while_it_is_healthy() -> Result<()> {
     let registered = agent.put("/v1/agent/service/register", definition.as_bytes())?;
     ensure!(registered.status == 200, "{registered:?}");
 
-    let passing = || Ok(agent.json("/v1/health/service/web?passing")?.as_array().cloned().unwrap_or_default());
+    let passing = || -> Result<Vec<serde_json::Value>> {
+        Ok(agent.json("/v1/health/service/web?passing")?.as_array().cloned().unwrap_or_default())
+    };
     let found = wait_until("the service to pass", || Ok(passing()?.first().cloned()))?;
     assert_eq!(found["Service"]["Port"], port);
     assert_eq!(found["Service"]["Tags"][0], "v1");
