@@ -26,7 +26,7 @@ pub enum Command {
         /// The front door's number for it.
         ticket: Ticket,
         /// What is asked.
-        request: Request,
+        request: Box<Request>,
         /// Where the reply goes.
         reply: oneshot::Sender<Reply>,
     },
@@ -141,7 +141,7 @@ impl Drive {
         match command {
             Command::Ask { ticket, request, reply } => {
                 self.asked.insert(ticket, reply);
-                self.feed(Input::Request { ticket, request });
+                self.feed(Input::Request { ticket, request: *request });
             }
             Command::Abandon { ticket } => {
                 if self.asked.remove(&ticket).is_some() {

@@ -26,6 +26,7 @@ impl Cluster for Front {
         Box::pin(async move {
             let ticket = Ticket(self.last_ticket.fetch_add(1, Ordering::Relaxed));
             let (reply, replied) = oneshot::channel();
+            let request = Box::new(request);
             match self.queue.try_send(Command::Ask { ticket, request, reply }) {
                 Ok(()) => {}
                 // A full queue means that the engine cannot keep up: waiting would only add to it.

@@ -1,5 +1,8 @@
 //! A server alone: every journey that needs no other agent, on a clock of its own.
 
+// A test's helpers may stop it like the test itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use quorate_engine::{Config, Engine, Input, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::HardState;
