@@ -27,6 +27,10 @@ test *ARGS:
 sim SEED *ARGS:
     cargo run --release --quiet -p quorate-tests --bin sim -- {{SEED}} {{ARGS}}
 
+# Runs a range of seeds, and says how many simulated seconds pass in a real one.
+seeds RANGE="0..200" *ARGS:
+    cargo run --release --quiet -p quorate-tests --bin sim -- --range {{RANGE}} {{ARGS}}
+
 # Starts three servers and a client on this machine (127.0.0.1 to 127.0.0.4) until ctrl-c.
 cluster *ARGS:
     cargo build --release -p quorate-agent
