@@ -139,7 +139,7 @@ pub struct Learnt {
 }
 
 impl Clients {
-    /// Clients for this many agents: half of them for keys, and at least one of each kind.
+    /// Clients for this many agents: half of them for keys, and some of each kind.
     pub fn new(agents: usize, dice: Dice) -> Clients {
         use Kind::{KeyValue, Registrar, Watcher};
         let key = |number| Key {
@@ -149,7 +149,7 @@ impl Clients {
             known: LogIndex::ZERO,
         };
         Clients {
-            kinds: vec![KeyValue, KeyValue, KeyValue, Watcher, Watcher, Registrar],
+            kinds: vec![KeyValue, KeyValue, KeyValue, KeyValue, Watcher, Watcher, Registrar],
             agents,
             open: BTreeMap::new(),
             last_ticket: 0,
@@ -181,7 +181,7 @@ impl Clients {
     /// How long a client waits before it asks again.
     pub fn pause(&mut self, client: usize) -> Duration {
         match self.kinds[client] {
-            Kind::KeyValue => self.dice.around(Duration::from_millis(200)),
+            Kind::KeyValue => self.dice.around(Duration::from_millis(120)),
             Kind::Watcher => self.dice.around(Duration::from_millis(50)),
             Kind::Registrar => self.dice.around(Duration::from_millis(700)),
         }
@@ -312,7 +312,8 @@ impl Clients {
     }
 
     fn ask_about_key(&mut self, now: Time, client: usize) -> (Ask, Purpose) {
-        let key = self.dice.below(self.keys.len());
+        // One key gets half of everything: what goes wrong between two writers is seen where they meet.
+        let key = if self.dice.chance(0.5) { 0 } else { self.dice.below(self.keys.len()) };
         let name = self.keys[key].name.clone();
         let known = self.keys[key].known;
         self.last_value += 1;

@@ -54,8 +54,6 @@ pub enum Lie {
     None,
     /// A crash takes the last entries although they were flushed.
     LosesEntries,
-    /// A crash takes the term and the vote although they were flushed.
-    LosesVote,
 }
 
 /// The disk of one agent.
@@ -141,7 +139,6 @@ impl Disk {
                 let lost = self.dice.below(4);
                 self.entries.truncate(self.entries.len().saturating_sub(lost));
             }
-            Lie::LosesVote => self.hard_state = HardState::default(),
         }
         Ok(())
     }

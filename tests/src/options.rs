@@ -29,8 +29,6 @@ pub struct Options {
 pub enum Plant {
     /// A crash takes entries that were flushed.
     DiskLosesEntries,
-    /// A crash takes the term and the vote that were flushed.
-    DiskLosesVote,
     /// Clocks run at rates that no lease allows for.
     WildClocks,
 }

@@ -9,6 +9,7 @@
 
 use crate::agent::{Agent, number_of};
 use crate::checks::members_converge_after_heal::{Expected, Fate};
+use crate::checks::one_lease_at_a_time::{self, Earlier};
 use crate::checks::{Checked, Violation};
 use crate::clients::{Asked, Clients, Learnt};
 use crate::dice::{Dice, Stream};
@@ -123,7 +124,6 @@ impl World {
         let limit = if options.plant == Some(Plant::WildClocks) { 600_000 } else { 10_000 };
         let lie = match options.plant {
             Some(Plant::DiskLosesEntries) => Lie::LosesEntries,
-            Some(Plant::DiskLosesVote) => Lie::LosesVote,
             Some(Plant::WildClocks) | None => Lie::None,
         };
         let agents = (0..options.agents)
@@ -394,19 +394,33 @@ impl World {
 
     fn noticed(&mut self, agent: usize, notice: &Notice) -> Checked {
         self.trace.say(self.now, Some(agent), format!("{notice:?}"));
-        let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
         match notice {
             Notice::BecameLeader { term } => {
+                one_lease_at_a_time::elected(agent, *term, &self.earlier_leaders(agent))?;
+                let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
                 process.leads = Some(*term);
                 let log = process.engine.raft().map(|raft| raft.entries()).unwrap_or_default();
                 self.observer.leads(agent, *term, log)
             }
             Notice::LostLeadership { .. } => {
-                process.leads = None;
+                if let Some(process) = &mut self.agents[agent].process {
+                    process.leads = None;
+                }
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// Those beside an agent that think they lead.
+    fn earlier_leaders(&self, elected: usize) -> Vec<Earlier> {
+        let others = self.agents.iter().filter(|agent| agent.number != elected);
+        let earlier = others.filter_map(|agent| {
+            let process = agent.process.as_ref()?;
+            let holds_lease = process.engine.raft()?.holds_lease(process.clock.local(self.now));
+            Some(Earlier { agent: agent.number, term: process.leads?, holds_lease })
+        });
+        earlier.collect()
     }
 
     // Disks.

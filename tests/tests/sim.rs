@@ -73,12 +73,6 @@ fn a_disk_that_loses_entries_is_caught() {
 }
 
 #[test]
-fn a_disk_that_loses_votes_is_caught() {
-    let broken = broken(Plant::DiskLosesVote, 0..20);
-    assert!(!broken.is_empty(), "{broken:?}");
-}
-
-#[test]
 fn clocks_beyond_the_lease_are_caught() {
     let broken = broken(Plant::WildClocks, 0..20);
     assert!(!broken.is_empty(), "{broken:?}");
