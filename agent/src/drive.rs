@@ -107,7 +107,7 @@ impl Drive {
             }
             let timer = async {
                 match deadline {
-                    Some(deadline) => tokio::time::sleep_until(self.clock.instant(deadline).into()).await,
+                    Some(deadline) => tokio::time::sleep(self.clock.until(deadline)).await,
                     None => std::future::pending().await,
                 }
             };

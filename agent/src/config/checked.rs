@@ -157,8 +157,8 @@ const HTTP_PORT: u16 = 8500;
 const DNS_PORT: u16 = 8600;
 /// Consul's default and ours: a value is a whole entry of the log, copied to every server.
 const KV_MAX_VALUE_SIZE: usize = 512 * 1024;
-/// A log entry travels in one frame of at most 32 MiB (`protocol::wire::stream`), which must hold more than one value.
-const KV_MAX_VALUE_SIZE_LIMIT: usize = 8 * 1024 * 1024;
+/// What the store of any server refuses whatever is configured: no configuration may promise more.
+const KV_MAX_VALUE_SIZE_LIMIT: usize = quorate_store::MAX_VALUE_SIZE;
 /// Consul's default is 5, chosen for the smallest cloud machines; ours is what it recommends for production.
 const RAFT_MULTIPLIER: u32 = 1;
 const RAFT_MULTIPLIER_LIMIT: u32 = 10;
