@@ -10,8 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More than this many in flight are answered "busy".
 const MAX_IN_FLIGHT: usize = 65_536;
 
+/// Generations are milliseconds; a thousand requests in each of one start's do not reach the numbers of the next.
+const NUMBER_BITS: u32 = 20;
+
 /// Requests that another agent is working on, by the number they were sent under.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Forwards {
     in_flight: BTreeMap<u64, InFlight>,
     deadlines: BTreeSet<(Time, u64)>,
@@ -28,12 +31,19 @@ struct InFlight {
 }
 
 impl Forwards {
+    /// Numbers grow over restarts as well, as generations do: otherwise a question that an earlier life of this agent left waiting
+    /// somewhere would have the number of one of this life, and its answer would be taken for the answer to that.
+    pub fn new(generation: u64) -> Forwards {
+        let last = generation.wrapping_shl(NUMBER_BITS);
+        Forwards { in_flight: BTreeMap::new(), deadlines: BTreeSet::new(), last }
+    }
+
     pub fn deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
     fn insert(&mut self, one: InFlight) -> u64 {
-        self.last += 1;
+        self.last = self.last.wrapping_add(1);
         self.deadlines.insert((one.until, self.last));
         self.in_flight.insert(self.last, one);
         self.last
@@ -86,7 +96,10 @@ impl Engine {
         let Some(InFlight { job, .. }) = self.forwards.remove(number) else { return };
         match reply {
             // Refused before anything was appended: trying again is safe, and by now there may be a leader.
-            Reply::Refused(Refusal::NoLeader) => self.hold(now, job, Refusal::NoLeader),
+            Reply::Refused(Refusal::NoLeader) => {
+                self.prefer_another_server(from.id);
+                self.hold(now, job, Refusal::NoLeader);
+            }
             reply => self.reply(job.source, reply),
         }
     }
@@ -105,9 +118,7 @@ impl Engine {
         while let Some((_, number)) = self.forwards.deadlines.first().copied().filter(|(until, _)| *until <= now) {
             let Some(one) = self.forwards.remove(number) else { break };
             // A server that lets a request expire is not the one to ask next.
-            if self.preferred_server == one.to.id {
-                self.preferred_server = None;
-            }
+            one.to.id.into_iter().for_each(|id| self.prefer_another_server(id));
             self.count("requests_forwarded_timed_out");
             let reply = match &one.job.request.ask {
                 Ask::Write(_) => Refusal::Unknown,

@@ -51,7 +51,7 @@ use local::Local;
 use membership::Joins;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
-use quorate_protocol::{Check, Member, Reply, Service, Time};
+use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use server::Server;
@@ -98,7 +98,7 @@ impl Engine {
             gossip,
             server,
             local: Local::new(&mut config, now),
-            forwards: Forwards::default(),
+            forwards: Forwards::new(config.generation),
             holding: Holding::default(),
             waiting: Waiting::default(),
             joins: Joins::default(),
@@ -128,6 +128,11 @@ impl Engine {
                 Message::Raft(message) => self.handle_raft(now, from, message),
                 Message::Forward { id, hops, request } => {
                     let source = Source::Agent { origin: from, id };
+                    // What belongs to one agent is asked at its own front doors, where the caller's rights are known.
+                    if matches!(request.ask, Ask::Local(_)) {
+                        let why = "a request about one agent itself cannot be passed on: ask that agent".to_owned();
+                        return self.reply(source, Reply::Refused(Refusal::Invalid(why)));
+                    }
                     self.dispatch(now, Job { source, request: *request, hops, arrived: now });
                 }
                 Message::ForwardReply { id, reply } => self.handle_forward_reply(now, from, id, *reply),

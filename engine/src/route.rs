@@ -67,10 +67,23 @@ impl Engine {
         if let Some(preferred) = self.preferred_server.filter(|id| servers.contains(id)) {
             return Some(preferred);
         }
-        self.preferred_server = match servers.len() {
+        self.preferred_server = self.any_of(&servers);
+        self.preferred_server
+    }
+
+    /// A server that lets requests expire, or finds no leader, is not the one to ask next: it may be cut off from the others.
+    pub(crate) fn prefer_another_server(&mut self, id: NodeId) {
+        if self.preferred_server == Some(id) {
+            let others: Vec<NodeId> =
+                self.live_servers().map(|member| member.id).filter(|other| *other != id).collect();
+            self.preferred_server = self.any_of(&others);
+        }
+    }
+
+    fn any_of(&mut self, servers: &[NodeId]) -> Option<NodeId> {
+        match servers.len() {
             0 => None,
             some => servers.get(self.rng.random_range(0..some)).copied(),
-        };
-        self.preferred_server
+        }
     }
 }
