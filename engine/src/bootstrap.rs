@@ -8,9 +8,9 @@ use quorate_protocol::{Member, NodeId, Time};
 use std::net::SocketAddr;
 
 impl ServerConfig {
-    /// Whether this server may make, or take part in, the first configuration: it wants to and its log is empty.
-    pub(crate) fn waits_to_bootstrap(&self) -> bool {
-        self.bootstrap_expect > 0 && self.entries.is_empty()
+    /// Whether this server belongs to no cluster yet: it makes or takes part in the first configuration, or is added to one.
+    pub(crate) fn waits_for_a_cluster(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 
@@ -24,6 +24,10 @@ impl Engine {
         else {
             return;
         };
+        // Who waits no more belongs to a cluster, whose leader adds this server: three new ones beside it are no second one.
+        if self.live_servers().any(|member| member.bootstrap_expect().is_none()) {
+            return;
+        }
         let waiting: Vec<(NodeId, SocketAddr)> = self
             .live_servers()
             .filter(|member: &&Member| member.bootstrap_expect() == Some(expect))

@@ -40,7 +40,7 @@ pub fn gossip_config(config: &Config, server: Option<&ServerConfig>) -> quorate_
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    if let Some(expect) = server.filter(|server| server.waits_to_bootstrap()).map(|server| server.bootstrap_expect) {
+    if let Some(expect) = server.filter(|server| server.waits_for_a_cluster()).map(|server| server.bootstrap_expect) {
         tags.insert(tag::EXPECT.to_owned(), expect.to_string());
     }
     quorate_gossip::Config {
