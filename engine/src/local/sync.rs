@@ -58,6 +58,12 @@ pub fn difference(local: &LocalState<'_>, remote: &Remote) -> Vec<Write> {
         Write::Register(Box::new(Registration { node, skip_node_update: true, service, checks }))
     };
 
+    if belongs_to_another(local, remote) {
+        // Nothing that is there is ours to touch. The store decides who has the name; if it is us, the next round brings the rest.
+        let node = Registration { node: local.node.clone(), ..Registration::default() };
+        return vec![Write::Register(Box::new(node))];
+    }
+
     let mut writes = Vec::new();
     if remote.node.as_ref().is_none_or(|there| there.node.value != *local.node) {
         let node = Registration { node: local.node.clone(), ..Registration::default() };
@@ -89,6 +95,12 @@ pub fn difference(local: &LocalState<'_>, remote: &Remote) -> Vec<Write> {
     writes
 }
 
+/// Whether the catalogue knows another agent by this one's name.
+fn belongs_to_another(local: &LocalState<'_>, remote: &Remote) -> bool {
+    let id = remote.node.as_ref().and_then(|there| there.node.id);
+    id.zip(local.node.id).is_some_and(|(there, here)| there != here)
+}
+
 /// Where bringing local state to the catalogue stands.
 #[derive(Debug)]
 pub struct Syncing {
@@ -98,18 +110,29 @@ pub struct Syncing {
     wanted: bool,
     /// When the next round begins by itself.
     next: Time,
+    /// Rounds in a row that the catalogue refused.
+    refused: u32,
 }
 
 #[derive(Debug)]
 enum Phase {
     Idle,
     Asking { node: Option<Option<NodeServices>>, checks: Option<Vec<Arc<Row<Check>>>> },
-    Writing { outstanding: usize, writes: usize, failure: Option<String> },
+    Writing { outstanding: usize, writes: usize, failure: Option<Failure>, again: bool },
+}
+
+/// Why a round failed.
+#[derive(Debug)]
+enum Failure {
+    /// The catalogue refused a write: the same one will be refused again, and each try is an entry in the log.
+    Refused(String),
+    /// Nobody served it.
+    Unserved(String),
 }
 
 impl Syncing {
     pub fn new(now: Time) -> Syncing {
-        Syncing { round: 0, phase: Phase::Idle, wanted: true, next: now }
+        Syncing { round: 0, phase: Phase::Idle, wanted: true, next: now, refused: 0 }
     }
 
     pub fn deadline(&self) -> Time {
@@ -176,8 +199,13 @@ impl Engine {
                 self.write_difference(now);
             }
             (Phase::Writing { .. }, reply) => self.handle_written(now, reply),
-            (Phase::Asking { .. }, Reply::Refused(refusal)) => self.end_round(now, Err(refusal.to_string())),
-            (Phase::Asking { .. }, _) => self.end_round(now, Err("an answer to another question came".to_owned())),
+            (Phase::Asking { .. }, Reply::Refused(refusal)) => {
+                self.end_round(now, Err(Failure::Unserved(refusal.to_string())))
+            }
+            (Phase::Asking { .. }, _) => {
+                let why = "an answer to another question came".to_owned();
+                self.end_round(now, Err(Failure::Unserved(why)));
+            }
             (Phase::Idle, _) => {}
         }
     }
@@ -186,36 +214,49 @@ impl Engine {
         let Phase::Asking { node: Some(node), checks: Some(checks) } = &mut self.local.syncing.phase else { return };
         let remote = Remote { node: node.take(), checks: std::mem::take(checks) };
         let (node, services, checks) = (&self.local.node, &self.local.services, self.local.checks_as_rows());
-        let writes = difference(&LocalState { node, services, checks }, &remote);
+        let local = LocalState { node, services, checks };
+        let (writes, again) = (difference(&local, &remote), belongs_to_another(&local, &remote));
         if writes.is_empty() {
             return self.end_round(now, Ok(0));
         }
         let (round, count) = (self.local.syncing.round, writes.len());
-        self.local.syncing.phase = Phase::Writing { outstanding: count, writes: count, failure: None };
+        self.local.syncing.phase = Phase::Writing { outstanding: count, writes: count, failure: None, again };
         for write in writes {
             self.dispatch(now, own_job(now, SyncStep::Write { round }, Ask::Write(write)));
         }
     }
 
     fn handle_written(&mut self, now: Time, reply: Reply) {
-        let Phase::Writing { outstanding, writes, failure } = &mut self.local.syncing.phase else { return };
+        let Phase::Writing { outstanding, writes, failure, again } = &mut self.local.syncing.phase else { return };
         *outstanding -= 1;
         match reply {
-            Reply::Written { outcome: Outcome::Refused(why), .. } => *failure = Some(why),
-            Reply::Refused(refusal) => *failure = Some(refusal.to_string()),
+            Reply::Written { outcome: Outcome::Refused(why), .. } => *failure = Some(Failure::Refused(why)),
+            Reply::Refused(refusal) => *failure = Some(Failure::Unserved(refusal.to_string())),
             _ => {}
         }
         if *outstanding == 0 {
-            let end = failure.take().map_or(Ok(*writes), Err);
+            let (end, again) = (failure.take().map_or(Ok(*writes), Err), *again);
+            let taken_over = again && end.is_ok();
             self.end_round(now, end);
+            if taken_over {
+                self.local.want_sync(now);
+            }
         }
     }
 
-    fn end_round(&mut self, now: Time, end: Result<usize, String>) {
+    fn end_round(&mut self, now: Time, end: Result<usize, Failure>) {
         self.local.syncing.phase = Phase::Idle;
+        let (sync, retry) = (self.config.patience.sync, self.config.patience.sync_retry);
+        let refused = match &end {
+            Err(Failure::Refused(_)) => self.local.syncing.refused.saturating_add(1),
+            Ok(_) | Err(Failure::Unserved(_)) => 0,
+        };
+        self.local.syncing.refused = refused;
         let pause = match &end {
-            Ok(_) => self.config.patience.sync,
-            Err(_) => self.config.patience.sync_retry,
+            Ok(_) => sync,
+            Err(Failure::Unserved(_)) => retry,
+            // Ever more rarely.
+            Err(Failure::Refused(_)) => retry.saturating_mul(1 << (refused - 1).min(16)).min(sync),
         };
         // Twice the pause at most, so that agents started together drift apart.
         let nanos = u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX);
@@ -223,7 +264,9 @@ impl Engine {
         match end {
             Ok(0) => {}
             Ok(writes) => self.outputs.push_back(Output::Noticed(Notice::Synced { writes })),
-            Err(why) => self.outputs.push_back(Output::Noticed(Notice::SyncFailed { why })),
+            Err(Failure::Refused(why) | Failure::Unserved(why)) => {
+                self.outputs.push_back(Output::Noticed(Notice::SyncFailed { why }))
+            }
         }
     }
 
