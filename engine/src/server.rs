@@ -18,6 +18,9 @@ const MAX_WRITE: usize = 2 * 1024 * 1024;
 /// More than this many uncommitted writes are answered "busy".
 const MAX_PROPOSALS: usize = 16_384;
 
+/// More questions than this that wait for one round are answered "busy".
+const MAX_READS: usize = 65_536;
+
 /// The server part of an agent.
 pub struct Server {
     pub raft: Raft,
@@ -26,9 +29,18 @@ pub struct Server {
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
-    proposals: BTreeMap<LogIndex, (Term, Source)>,
+    proposals: BTreeMap<LogIndex, Proposal>,
     /// Questions that wait until this server has asked whether it still leads.
     pub reading: ReadRounds,
+}
+
+/// A write that is not committed yet.
+#[derive(Debug)]
+struct Proposal {
+    term: Term,
+    source: Source,
+    /// When whoever asked is told that nobody knows: disks hang for longer than people wait.
+    until: Time,
 }
 
 /// Read-index rounds: at most one is under way, and whatever arrives meanwhile shares the next. A round's context is never
@@ -37,6 +49,8 @@ pub struct Server {
 pub struct ReadRounds {
     last_context: u64,
     under_way: Option<u64>,
+    /// When those who wait for the round under way are told that it takes too long.
+    until: Option<Time>,
     /// Answered by the round under way.
     asking: Vec<Job>,
     /// For the next round.
@@ -54,8 +68,13 @@ impl ReadRounds {
         }
     }
 
-    fn take_all(&mut self) -> Vec<Job> {
+    fn end_round(&mut self) {
         self.under_way = None;
+        self.until = None;
+    }
+
+    fn take_all(&mut self) -> Vec<Job> {
+        self.end_round();
         let confirmed = std::mem::take(&mut self.confirmed).into_iter().flat_map(|(_, jobs)| jobs);
         confirmed.chain(std::mem::take(&mut self.asking)).chain(std::mem::take(&mut self.next)).collect()
     }
@@ -80,7 +99,10 @@ impl Server {
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        [self.raft.deadline(), self.leader.as_ref().map(|leader| leader.deadline())].into_iter().flatten().min()
+        let leader = self.leader.as_ref().map(|leader| leader.deadline());
+        // The log is in the order of time.
+        let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
+        [self.raft.deadline(), leader, proposal, self.reading.until].into_iter().flatten().min()
     }
 
     /// Whether nothing was ever written to this server's log.
@@ -112,6 +134,29 @@ impl Engine {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
         }
+        self.time_out_proposals(now);
+        self.time_out_read_round(now);
+    }
+
+    /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
+    fn time_out_proposals(&mut self, now: Time) {
+        while let Some(server) = &mut self.server {
+            let overdue = |first: &Proposal| first.until <= now;
+            let Some(first) = server.proposals.first_entry().filter(|first| overdue(first.get())) else { return };
+            let Proposal { source, .. } = first.remove();
+            self.count("writes_timed_out");
+            self.reply(source, Reply::Refused(Refusal::Unknown));
+        }
+    }
+
+    /// Refuses questions whose round has found no majority in time, and begins the next.
+    fn time_out_read_round(&mut self, now: Time) {
+        let Some(server) = self.server.as_mut().filter(|server| crate::due(server.reading.until, now)) else { return };
+        server.reading.end_round();
+        let jobs = std::mem::take(&mut server.reading.asking);
+        self.count("read_rounds_timed_out");
+        jobs.into_iter().for_each(|job| self.reply(job.source, Reply::Refused(Refusal::TimedOut)));
+        self.start_read_round(now);
     }
 
     /// Appends a write to the log; the reply comes when it is applied.
@@ -129,9 +174,10 @@ impl Engine {
             match server.raft.propose(now, bytes.into()) {
                 Ok((term, index)) => {
                     // What was proposed at this index in an earlier term can no longer be committed.
-                    let replaced = server.proposals.insert(index, (term, source));
-                    if let Some((_, earlier)) = replaced {
-                        self.reply(earlier, Reply::Refused(Refusal::Unknown));
+                    let until = now + self.config.patience.reply;
+                    let replaced = server.proposals.insert(index, Proposal { term, source, until });
+                    if let Some(earlier) = replaced {
+                        self.reply(earlier.source, Reply::Refused(Refusal::Unknown));
                     }
                     return;
                 }
@@ -144,6 +190,10 @@ impl Engine {
     /// Asks a majority whether this server still leads, before it answers.
     pub(crate) fn confirm_leadership(&mut self, now: Time, job: Job) {
         let Some(server) = &mut self.server else { return };
+        if server.reading.next.len() >= MAX_READS {
+            self.count("reads_overflow");
+            return self.reply(job.source, Reply::Refused(Refusal::Busy));
+        }
         server.reading.next.push(job);
         self.start_read_round(now);
     }
@@ -157,6 +207,7 @@ impl Engine {
         rounds.last_context += 1;
         if server.raft.read_index(now, rounds.last_context).is_ok() {
             rounds.under_way = Some(rounds.last_context);
+            rounds.until = Some(now + self.config.patience.reply);
             rounds.asking = std::mem::take(&mut rounds.next);
         } else {
             let jobs = rounds.take_all();
@@ -223,7 +274,7 @@ impl Engine {
                     None
                 }
             };
-            if let Some((term, source)) = waiting {
+            if let Some(Proposal { term, source, .. }) = waiting {
                 let reply = match outcome.filter(|_| term == entry.term) {
                     Some(outcome) => Reply::Written { outcome, index: entry.index },
                     None => Reply::Refused(Refusal::Unknown),
@@ -239,7 +290,7 @@ impl Engine {
         let Some(server) = &mut self.server else { return };
         let rounds = &mut server.reading;
         if rounds.under_way == Some(context) {
-            rounds.under_way = None;
+            rounds.end_round();
             let jobs = std::mem::take(&mut rounds.asking);
             rounds.confirmed.push_back((index, jobs));
             self.answer_confirmed(now);
@@ -251,7 +302,7 @@ impl Engine {
         let Some(server) = &mut self.server else { return };
         let rounds = &mut server.reading;
         if rounds.under_way == Some(context) {
-            rounds.under_way = None;
+            rounds.end_round();
             let jobs = std::mem::take(&mut rounds.asking);
             jobs.into_iter().for_each(|job| self.dispatch(now, job));
             self.start_read_round(now);
@@ -273,7 +324,7 @@ impl Engine {
         server.leader = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
-        for (_, (_, source)) in proposals {
+        for Proposal { source, .. } in proposals.into_values() {
             // It may still be committed by the next leader; nobody here will know.
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
