@@ -268,3 +268,48 @@ fn the_leader_registers_itself() {
     server.pass(Duration::from_secs(600));
     assert_eq!(server.engine.store().unwrap().applied_index(), index, "nothing changes, nothing is written");
 }
+
+#[test]
+fn the_servers_own_service_cannot_be_registered() {
+    let mut server = Alone::server();
+    let service = Service { id: "consul".into(), name: "web".into(), ..Service::default() };
+    let register = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+    assert!(matches!(server.ask(Ask::Local(register)), Reply::Refused(Refusal::Invalid(_))));
+    let index = server.engine.store().unwrap().applied_index();
+    server.pass(Duration::from_secs(600));
+    assert_eq!(server.engine.store().unwrap().applied_index(), index, "agent and leader do not fight over it");
+}
+
+#[test]
+fn a_saved_check_of_a_service_that_is_no_more_is_forgotten() {
+    let mut before = Alone::new(Config {
+        definitions: vec![(Service { name: "web".into(), ..Service::default() }, Vec::new())],
+        ..config(true)
+    });
+    before.pass(Duration::from_secs(2));
+    let check = CheckDefinition { name: "alive".into(), service_id: "web".into(), ..CheckDefinition::default() };
+    assert_eq!(before.ask(Ask::Local(LocalRequest::RegisterCheck { check })), Reply::Done);
+    let saved = SavedLocal::decode(&before.saved).unwrap();
+    assert_eq!(saved.checks.len(), 1);
+
+    let mut after = Alone::new(Config { saved, ..config(true) });
+    after.pass(Duration::from_secs(2));
+    assert!(after.engine.local_checks().is_empty());
+    let index = after.engine.store().unwrap().applied_index();
+    after.pass(Duration::from_secs(600));
+    assert_eq!(after.engine.store().unwrap().applied_index(), index, "nothing is tried in vain for ever");
+}
+
+#[test]
+fn a_late_report_of_a_probe_does_not_speak_for_a_ttl_check() {
+    let mut server = Alone::server();
+    let check = CheckDefinition {
+        name: "alive".into(),
+        kind: CheckKind::Ttl { ttl: Duration::from_secs(10) },
+        ..CheckDefinition::default()
+    };
+    assert_eq!(server.ask(Ask::Local(LocalRequest::RegisterCheck { check })), Reply::Done);
+    let (check_id, status, output) = ("alive".to_owned(), Status::Passing, String::new());
+    server.engine.handle(server.now, Input::CheckReport { check_id, status, output });
+    assert_eq!(server.engine.local_checks()["alive"].status, Status::Critical);
+}

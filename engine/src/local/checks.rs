@@ -153,6 +153,10 @@ impl Engine {
     /// Takes the result of a probe.
     pub(crate) fn handle_check_report(&mut self, now: Time, check_id: &str, result: Status, output: String) {
         let Some(check) = self.local.checks.get_mut(check_id) else { return };
+        // A last report may come after the check was registered anew as one that nobody probes.
+        if matches!(check.definition.kind, CheckKind::None | CheckKind::Ttl { .. }) {
+            return;
+        }
         if let Some(status) = check.weigh(result) {
             self.set_check(now, check_id, status, &output);
         }

@@ -71,7 +71,23 @@ impl Local {
             local.configured.insert(Key::Check(check.id.clone()));
             local.put_check(now, check);
         }
+        local.drop_orphans();
         local
+    }
+
+    /// Forgets checks of services that are no more: a service may have gone from the configuration while the agent was down. The
+    /// catalogue would refuse them for ever.
+    fn drop_orphans(&mut self) {
+        let orphan = |check: &LocalCheck| {
+            let service = &check.definition.service_id;
+            !service.is_empty() && !self.services.contains_key(service)
+        };
+        let orphans: Vec<String> =
+            self.checks.iter().filter(|(_, check)| orphan(check)).map(|(id, _)| id.clone()).collect();
+        for id in orphans {
+            self.take_check(&id);
+            self.configured.remove(&Key::Check(id));
+        }
     }
 
     /// Its services by id.

@@ -46,6 +46,10 @@ impl Engine {
         if service.name.is_empty() {
             return Reply::Refused(Refusal::Invalid("Missing service name".to_owned()));
         }
+        if service.id == crate::leader::SERVER_SERVICE {
+            let why = format!("the service id {} belongs to the servers: choose another", service.id);
+            return Reply::Refused(Refusal::Invalid(why));
+        }
         let is_new = !self.local.services.contains_key(&service.id);
         if is_new && self.local.services.len() >= MAX_SERVICES {
             let why = format!("this agent carries {MAX_SERVICES} services already: deregister some first");

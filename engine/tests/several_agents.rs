@@ -1,0 +1,287 @@
+//! Several engines that hear each other, on one clock: what one agent alone cannot show.
+
+// A test's helpers may stop it like the test itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
+use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::raft::HardState;
+use quorate_protocol::wire::stream::{Message, Origin};
+use quorate_protocol::{
+    Answer, Ask, Entry, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Read, ReadRequest, Refusal, Reply, Request,
+    Service, Time, Wait, Write,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Engines by number, and what travels between them; it takes no time.
+#[derive(Default)]
+struct Agents {
+    now: Time,
+    engines: BTreeMap<u8, Engine>,
+    travelling: VecDeque<(u8, Input)>,
+    last_ticket: u64,
+    replies: BTreeMap<u64, Reply>,
+    /// Messages between servers get lost.
+    raft_is_lost: bool,
+    /// Disks that acknowledge nothing.
+    hung: BTreeSet<u8>,
+    bootstrapped: Vec<Vec<NodeId>>,
+    failed_syncs: usize,
+}
+
+fn id(number: u8) -> NodeId {
+    NodeId([number; 16])
+}
+
+fn address(number: u8) -> SocketAddr {
+    ([127, 0, 0, number], 8301).into()
+}
+
+fn config(number: u8, expect: Option<usize>) -> Config {
+    Config {
+        id: id(number),
+        name: format!("n{number}"),
+        address: address(number),
+        datacenter: "dc1".into(),
+        generation: 1,
+        version: "test".into(),
+        node_meta: BTreeMap::new(),
+        keyring: Keyring::new([7; 32]),
+        timing: Timing::lan(),
+        join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
+        server: expect.map(|bootstrap_expect| ServerConfig {
+            bootstrap_expect,
+            election_timeout: Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(60),
+            hard_state: HardState::default(),
+            entries: Vec::new(),
+        }),
+        definitions: Vec::new(),
+        node_checks: Vec::new(),
+        saved: SavedLocal::default(),
+        patience: Patience::default(),
+        seed: u64::from(number),
+    }
+}
+
+impl Agents {
+    fn start(&mut self, config: Config) {
+        let number = config.id.0[0];
+        self.engines.insert(number, Engine::new(config, self.now).unwrap());
+        self.travel();
+    }
+
+    fn take_outputs(&mut self, number: u8) {
+        while let Some(output) = self.engines.get_mut(&number).and_then(Engine::poll) {
+            match output {
+                Output::Persist(persist) if !self.hung.contains(&number) => {
+                    self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
+                }
+                Output::Datagram { to, bytes } => {
+                    self.travelling.push_back((place(to), Input::Datagram { from: address(number), bytes }));
+                }
+                Output::Message { message: Message::Raft(_), .. } if self.raft_is_lost => {}
+                Output::Message { to, message } => {
+                    let from = Origin { id: id(number), address: address(number) };
+                    self.travelling.push_back((place(to.address), Input::Message { from, message }));
+                }
+                Output::Reply { ticket, reply } => {
+                    assert!(self.replies.insert(ticket.0, reply).is_none(), "one reply each");
+                }
+                Output::Noticed(Notice::Bootstrapped { servers }) => self.bootstrapped.push(servers),
+                Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
+                Output::Fatal(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn travel(&mut self) {
+        self.engines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.take_outputs(number));
+        while let Some((to, input)) = self.travelling.pop_front() {
+            if let Some(engine) = self.engines.get_mut(&to) {
+                engine.handle(self.now, input);
+                self.take_outputs(to);
+            }
+        }
+    }
+
+    fn pass(&mut self, length: Duration) {
+        let until = self.now + length;
+        loop {
+            let next = self.engines.values().filter_map(Engine::deadline).min();
+            let Some(deadline) = next.filter(|deadline| *deadline <= until) else { break };
+            self.now = self.now.max(deadline);
+            let now = self.now;
+            self.engines
+                .values_mut()
+                .filter(|engine| engine.deadline().is_some_and(|deadline| deadline <= now))
+                .for_each(|engine| engine.handle_timeout(now));
+            self.travel();
+        }
+        self.now = until;
+    }
+
+    fn send(&mut self, number: u8, ask: Ask) -> u64 {
+        self.last_ticket += 1;
+        let input = Input::Request { ticket: Ticket(self.last_ticket), request: Request::here(ask) };
+        self.engines.get_mut(&number).unwrap().handle(self.now, input);
+        self.travel();
+        self.last_ticket
+    }
+
+    fn ask(&mut self, number: u8, ask: Ask) -> Reply {
+        let ticket = self.send(number, ask);
+        self.replies.remove(&ticket).expect("an answer at once")
+    }
+
+    fn register(&mut self, number: u8, name: &str) {
+        let service = Service { name: name.into(), ..Service::default() };
+        let request = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+        assert_eq!(self.ask(number, Ask::Local(request)), Reply::Done);
+    }
+
+    fn services_of(&self, server: u8, node: &str) -> Vec<String> {
+        self.engines[&server].store().unwrap().view().services_of(node).map(|row| row.id.clone()).collect()
+    }
+
+    fn last_index(&self, server: u8) -> u64 {
+        self.engines[&server].raft().unwrap().last_index().0
+    }
+}
+
+fn place(address: SocketAddr) -> u8 {
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    }
+}
+
+fn put(key: &str, value: &str) -> Ask {
+    let entry = Entry { key: key.into(), value: value.to_owned().into(), flags: 0 };
+    Ask::Write(Write::Kv(KvWrite::Put { entry, cas: None }))
+}
+
+fn get(key: &str) -> Read {
+    Read::Kv(KvRead::Get { key: key.into() })
+}
+
+fn keys(reply: Option<Reply>) -> Vec<String> {
+    match reply {
+        Some(Reply::Read { answer: Answer::Entries(entries), .. }) => entries.iter().map(|e| e.key.clone()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server_and_client() -> Agents {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.start(config(2, None));
+    agents.pass(5 * SECOND);
+    agents
+}
+
+#[test]
+fn a_restarted_agent_is_not_given_answers_to_its_former_self() {
+    let mut agents = server_and_client();
+    agents.ask(2, put("a", "1"));
+    let index = agents.engines[&1].store().unwrap().applied_index();
+    let wait = |key: &str| {
+        let wait = Some(Wait { index, timeout: 300 * SECOND });
+        Ask::Read(ReadRequest { wait, ..ReadRequest::now(get(key)) })
+    };
+    // Every number that the next life could use for its question is taken by one of this life's.
+    (0..20).for_each(|_| {
+        agents.send(2, wait("a"));
+    });
+    agents.start(Config { generation: 2, ..config(2, None) });
+    agents.pass(2 * SECOND);
+    let asked: Vec<u64> = (0..10).map(|_| agents.send(2, wait("b"))).collect();
+    agents.ask(1, put("a", "2"));
+    assert!(asked.iter().all(|ticket| !agents.replies.contains_key(ticket)), "key a is none of its business");
+    agents.ask(1, put("b", "1"));
+    for ticket in asked {
+        assert_eq!(keys(agents.replies.remove(&ticket)), ["b"]);
+    }
+}
+
+#[test]
+fn an_agent_with_a_taken_name_harms_nobody_and_does_not_fill_the_log() {
+    let mut agents = server_and_client();
+    agents.register(2, "web");
+    agents.start(Config { name: "n2".into(), ..config(3, None) });
+    agents.register(3, "other");
+    agents.pass(10 * SECOND);
+    assert_eq!(agents.services_of(1, "n2"), ["web"]);
+    assert!(agents.failed_syncs > 0, "the operator is told");
+    let before = agents.last_index(1);
+    agents.pass(600 * SECOND);
+    assert_eq!(agents.services_of(1, "n2"), ["web"]);
+    let written = agents.last_index(1) - before;
+    assert!(written < 30, "{written} entries in ten minutes");
+
+    // When the owner of the name is dead it is free, and what is on the newcomer is seen soon.
+    agents.engines.remove(&2);
+    agents.pass(240 * SECOND);
+    assert_eq!(agents.services_of(1, "n2"), ["other"]);
+}
+
+#[test]
+fn a_client_turns_away_from_a_server_that_finds_no_leader() {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.pass(5 * SECOND);
+    // A server that everybody sees and that sees no leader.
+    agents.raft_is_lost = true;
+    agents.start(config(2, Some(0)));
+    agents.pass(SECOND);
+    // Whatever server a client prefers at first, before long none sticks to the one that is of no use.
+    let clients: Vec<u8> = (10..20).collect();
+    for number in &clients {
+        agents.start(config(*number, None));
+    }
+    agents.pass(10 * SECOND);
+    let asked: Vec<u64> = clients.iter().map(|n| agents.send(*n, Ask::Read(ReadRequest::now(get("a"))))).collect();
+    let answered = |ticket| matches!(agents.replies.get(ticket), Some(Reply::Read { .. }));
+    assert_eq!(asked.iter().filter(|ticket| answered(ticket)).count(), clients.len());
+}
+
+#[test]
+fn three_new_servers_beside_a_cluster_found_no_second_one() {
+    let mut agents = Agents::default();
+    agents.start(config(9, Some(1)));
+    agents.pass(5 * SECOND);
+    assert_eq!(agents.bootstrapped.len(), 1);
+    // Its disk hangs, so it does not add them before they have all seen each other.
+    agents.hung.insert(9);
+    for number in 1..=3 {
+        agents.start(Config { join: vec![address(9)], ..config(number, Some(3)) });
+    }
+    agents.pass(30 * SECOND);
+    assert_eq!(agents.bootstrapped.len(), 1, "{:?}", agents.bootstrapped);
+}
+
+#[test]
+fn no_request_waits_longer_than_its_patience_for_a_hung_disk() {
+    let mut agents = server_and_client();
+    agents.hung.insert(1);
+    let written = agents.send(1, put("a", "1"));
+    agents.pass(10 * SECOND);
+    assert_eq!(agents.replies.remove(&written), Some(Reply::Refused(Refusal::Unknown)));
+}
+
+#[test]
+fn what_belongs_to_one_agent_is_not_done_for_another() {
+    let mut agents = server_and_client();
+    let request = Box::new(Request::here(Ask::Local(LocalRequest::Leave)));
+    let from = Origin { id: id(2), address: address(2) };
+    let message = Message::Forward { id: 1, hops: 1, request };
+    agents.travelling.push_back((1, Input::Message { from, message }));
+    agents.travel();
+    agents.pass(20 * SECOND);
+    assert!(matches!(agents.ask(2, put("a", "1")), Reply::Written { index, .. } if index > LogIndex::ZERO));
+}
