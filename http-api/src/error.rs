@@ -104,11 +104,6 @@ impl IntoResponse for Error {
     }
 }
 
-/// Text in quotes, as Go's `%q` shows it, cut to a length fit for an error.
-pub(crate) fn quote(text: &str) -> String {
-    format!("{:?}", text.chars().take(64).collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, Uri, header};
+use quorate_protocol::go::quote;
 
 /// Cleans the path, keeps pages of other origins from changing anything, and marks the answer.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
@@ -45,7 +46,7 @@ fn refuse_foreign_origin(method: &Method, uri: &Uri, headers: &HeaderMap) -> Res
     Err(Error::Forbidden(format!(
         "a page of {} may not change this agent: send the request without an Origin header, or from the agent's own \
          address",
-        crate::error::quote(origin)
+        quote(origin)
     )))
 }
 

@@ -9,7 +9,7 @@
 //! `check` and `health` below it), `catalog`, `health`, `status`. Handlers are thin: they turn a path, a query string
 //! and a body into words of [`quorate_protocol`], ask, and show the answer.
 //!
-//! What Consul's clients depend on is said once: parameters in `query`, durations in `duration`, spelling of keys and
+//! What Consul's clients depend on is said once: parameters in `query`, spelling of keys and
 //! shapes of rows in `json`, headers in `headers`, statuses and sentences in `error`, paths that nothing serves in
 //! `absent`. The pages in `docs/http` tell users.
 //!
@@ -23,7 +23,6 @@ mod body;
 mod call;
 mod catalog;
 mod config;
-mod duration;
 mod error;
 mod guard;
 mod headers;

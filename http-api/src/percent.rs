@@ -1,6 +1,7 @@
 //! Percent-decoding, once and strictly (RFC 3986, 2.1): `%2F` becomes part of the text, never a separator.
 
-use crate::error::{Error, quote};
+use crate::error::Error;
+use quorate_protocol::go::quote;
 
 /// A part of a path, decoded.
 ///

@@ -1,9 +1,9 @@
 //! Query strings as Consul reads them: bare flags, repeated parameters, and the ones that every read takes.
 
 use crate::config::Config;
-use crate::duration;
-use crate::error::{Error, quote};
+use crate::error::Error;
 use crate::percent::{decode_query, encode_query};
+use quorate_protocol::go::{self, quote};
 use quorate_protocol::{Consistency, LogIndex, Wait};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -140,7 +140,7 @@ impl Query {
     fn consistency(&self) -> Result<(Consistency, Option<Duration>), Error> {
         let max_stale = match self.get("max_stale").filter(|text| !text.is_empty()) {
             None => None,
-            Some(text) => match duration::parse_nanos(text).ok().and_then(|nanos| u64::try_from(nanos).ok()) {
+            Some(text) => match go::parse_duration(text).ok().and_then(|nanos| u64::try_from(nanos).ok()) {
                 Some(nanos) => Some(Duration::from_nanos(nanos)),
                 None => return Err(Error::BadRequest(format!("Invalid max_stale value {}", quote(text)))),
             },
@@ -162,7 +162,7 @@ impl Query {
     fn wait(&self, config: &Config) -> Result<Option<Wait>, Error> {
         let asked = match self.get("wait").filter(|text| !text.is_empty()) {
             None => 0,
-            Some(text) => duration::parse_nanos(text).map_err(|_| Error::BadRequest("Invalid wait time".to_owned()))?,
+            Some(text) => go::parse_duration(text).map_err(|_| Error::BadRequest("Invalid wait time".to_owned()))?,
         };
         let index = match self.get("index").filter(|text| !text.is_empty()) {
             None => 0,

@@ -7,13 +7,14 @@
 //!
 //! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
-//! look like as bytes, with versions, is in [`wire`].
+//! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
 //! Nothing here does anything: no clock, no dice, no socket.
 
 #![deny(clippy::disallowed_methods)]
 
 pub mod check;
+pub mod go;
 pub mod id;
 pub mod index;
 pub mod kv;

@@ -1,6 +1,6 @@
 //! The flags of `quorate agent`, in Consul's words, and how they become a [`File`].
 
-use super::{ConfigError, File, duration, files_in, hcl_comes_later, is_hcl, restrictions};
+use super::{ConfigError, File, files_in, hcl_comes_later, is_hcl, keys, restrictions};
 use clap::{ArgAction, Parser};
 use quorate_cli::normalise_dashes;
 use std::ffi::OsString;
@@ -332,5 +332,5 @@ fn whole(text: &str) -> Result<i64, String> {
 }
 
 fn go_duration(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok_or_else(|| format!("{} is expected", duration::EXPECTED))
+    keys::duration(text).ok_or_else(|| format!("{} is expected", keys::DURATION))
 }

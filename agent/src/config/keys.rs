@@ -3,13 +3,17 @@
 //! Keys are compared without regard to case and underscores, so that `ServiceID`, `service_id` and `serviceid` are one key,
 //! as they are to Consul. `null` means "not set".
 
-use super::{ConfigError, duration};
+use super::ConfigError;
+use quorate_protocol::go;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How much of a value a message shows.
 const SHOWN_CHARS: usize = 60;
+
+/// What to write where a duration is expected.
+pub const DURATION: &str = "a duration such as \"30s\", \"1m30s\" or \"500ms\"";
 
 /// Where a misplaced key belongs, for keys that people write one level too high.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -290,10 +294,10 @@ impl<'f> Keys<'f> {
 
     fn as_duration(&self, path: &str, value: &Value) -> Result<Duration, ConfigError> {
         let duration = match value {
-            Value::String(text) => duration::parse(text),
-            other => other.as_i64().and_then(duration::from_nanos),
+            Value::String(text) => duration(text),
+            other => other.as_i64().and_then(not_negative),
         };
-        duration.ok_or_else(|| self.wrong(path, value, duration::EXPECTED))
+        duration.ok_or_else(|| self.wrong(path, value, DURATION))
     }
 
     /// Takes a key's path and value out, if it is set.
@@ -354,6 +358,15 @@ impl<'f> Keys<'f> {
     }
 }
 
+/// The duration that `text` says; none if it is not one or is negative: nothing here waits for the past.
+pub fn duration(text: &str) -> Option<Duration> {
+    go::parse_duration(text).ok().and_then(not_negative)
+}
+
+fn not_negative(nanos: i64) -> Option<Duration> {
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
+}
+
 /// A value as messages show it.
 fn shown(value: &Value) -> String {
     cut(&value.to_string())
@@ -405,6 +418,32 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn durations_are_texts_or_nanoseconds_and_never_negative() {
+        let check = |value: Value, expected: Option<Duration>| {
+            let read = Keys::of_file("a.json", json!({"wait": value}), |keys| keys.duration("wait"));
+            match (read, expected) {
+                (Ok((found, _)), Some(_)) => assert_eq!(found, expected, "{value}"),
+                (Err(error), None) => {
+                    let text = error.to_string();
+                    assert!(text.contains(&format!("wait is {value} (")) && text.contains(DURATION), "{text}");
+                }
+                (found, _) => panic!("{value}: {found:?}"),
+            }
+        };
+        check(json!("1m30s"), Some(Duration::from_secs(90)));
+        check(json!("+1.5s"), Some(Duration::from_millis(1_500)));
+        check(json!("0"), Some(Duration::ZERO));
+        check(json!(5_000_000), Some(Duration::from_millis(5)));
+        for bad in [json!(""), json!("30"), json!("-1s"), json!("30 s"), json!("30S"), json!("999999999h")] {
+            check(bad, None);
+        }
+        for bad in [json!(-1), json!(1.5), json!(u64::MAX), json!(true), json!([1])] {
+            check(bad, None);
+        }
+    }
 
     #[test]
     fn distances() {

@@ -19,7 +19,6 @@
 pub mod address;
 pub mod checked;
 pub mod definition;
-pub mod duration;
 pub mod file;
 pub mod flags;
 pub mod key;

@@ -9,7 +9,7 @@ use crate::route::{Routes, methods};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{Check, LocalRequest, Refusal, Reply, Status};
+use quorate_protocol::{Check, LocalRequest, Refusal, Reply, Status, go};
 use std::collections::BTreeMap;
 
 const DEREGISTER: &str = "/v1/agent/check/deregister/";
@@ -57,7 +57,7 @@ async fn register(call: Call, body: Body) -> Result<Response, Error> {
 
 async fn deregister(call: Call) -> Result<Response, Error> {
     let check_id = call.name(DEREGISTER, "Missing check ID")?;
-    let shown = crate::error::quote(&check_id);
+    let shown = go::quote(&check_id);
     match call.order(LocalRequest::DeregisterCheck { check_id }).await {
         Err(Error::Cluster(Refusal::NotFound(_))) => Err(Error::NotFound(format!(
             "Unknown check ID {shown}. Ensure that the check ID is passed, not the check name."
@@ -86,7 +86,7 @@ async fn update(call: Call, body: Body) -> Result<Response, Error> {
 }
 
 async fn set(call: &Call, check_id: String, status: Status, output: String) -> Result<Response, Error> {
-    let shown = crate::error::quote(&check_id);
+    let shown = go::quote(&check_id);
     match call.order(LocalRequest::UpdateCheck { check_id, status, output }).await {
         // Consul says the same of a check that there is not and of one that a client cannot set.
         Err(Error::Cluster(Refusal::NotFound(_)) | Error::BadRequest(_)) => {

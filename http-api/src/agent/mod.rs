@@ -10,7 +10,7 @@ use crate::route::{Routes, methods};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{AgentDescription, LocalRequest, Member, Reply};
+use quorate_protocol::{AgentDescription, LocalRequest, Member, Reply, go};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -72,7 +72,7 @@ fn done() -> Response {
 fn address(text: &str, port: u16) -> Result<SocketAddr, Error> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     text.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port))).map_err(|_| {
-        let shown = crate::error::quote(text);
+        let shown = go::quote(text);
         Error::BadRequest(format!(
             "{shown} is not an address to join: give an IP address like 10.0.0.1 or 10.0.0.1:{port}"
         ))
@@ -179,8 +179,8 @@ impl<'a> SelfRow<'a> {
                 version: &agent.version,
                 serf_advertise_addr_lan: format!("tcp://{}", agent.member.address),
                 kv_max_value_size: config.max_value_size,
-                default_query_time: crate::duration::format(config.default_query_time),
-                max_query_time: crate::duration::format(config.max_query_time),
+                default_query_time: go::format_duration(config.default_query_time),
+                max_query_time: go::format_duration(config.max_query_time),
             },
             coord: None,
             member: MemberRow::of(&agent.member),

@@ -10,7 +10,7 @@ use crate::route::{Routes, methods};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{CheckDefinition, LocalRequest, Refusal, Reply, Service};
+use quorate_protocol::{CheckDefinition, LocalRequest, Refusal, Reply, Service, go};
 use std::collections::BTreeMap;
 
 const SERVICE: &str = "/v1/agent/service/";
@@ -85,7 +85,7 @@ fn take_definition(mut fields: Fields) -> Result<(Service, Vec<CheckDefinition>)
 
 async fn deregister(call: Call) -> Result<Response, Error> {
     let service_id = call.name(DEREGISTER, "Missing service ID")?;
-    let shown = crate::error::quote(&service_id);
+    let shown = go::quote(&service_id);
     match call.order(LocalRequest::DeregisterService { service_id }).await {
         Err(Error::Cluster(Refusal::NotFound(_))) => Err(Error::NotFound(format!(
             "Unknown service ID {shown}. Ensure that the service ID is passed, not the service name."

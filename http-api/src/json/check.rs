@@ -2,9 +2,9 @@
 
 use super::Empty;
 use super::fields::Fields;
-use crate::duration;
-use crate::error::{Error, quote};
+use crate::error::Error;
 use quorate_protocol::check::HttpCheck;
+use quorate_protocol::go::{self, quote};
 use quorate_protocol::{Check, CheckDefinition, CheckKind, Row, Status};
 use serde::Serialize;
 use std::time::Duration;
@@ -242,7 +242,7 @@ impl<'a> CheckRow<'a> {
 
     /// A check as its own agent shows it; `node` where the check does not say.
     pub(crate) fn local(check: &'a Check, node: &'a str) -> CheckRow<'a> {
-        let text = |length: Duration| if length.is_zero() { String::new() } else { duration::format(length) };
+        let text = |length: Duration| if length.is_zero() { String::new() } else { go::format_duration(length) };
         CheckRow {
             node: if check.node.is_empty() { node } else { &check.node },
             check_id: &check.id,

@@ -1,8 +1,8 @@
 //! JSON objects taken apart as Go does it: keys match whatever their case, `null` is the same as absent, and what
 //! nobody asked for is an error. Underscores in keys do not count either: `enable_tag_override` is `EnableTagOverride`.
 
-use crate::duration::{self, NotADuration};
-use crate::error::{Error, quote};
+use crate::error::Error;
+use quorate_protocol::go::{self, quote};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Fields {
         let nanos = match self.take(name) {
             None => 0,
             Some(Value::String(text)) if text.is_empty() => 0,
-            Some(Value::String(text)) => duration::parse_nanos(&text).map_err(|NotADuration(why)| failed(why))?,
+            Some(Value::String(text)) => go::parse_duration(&text).map_err(failed)?,
             Some(Value::Number(number)) => number.as_i64().ok_or_else(|| self.wrong(name, "nanoseconds"))?,
             Some(_) => return Err(self.wrong(name, "a duration like \"10s\"")),
         };

@@ -4,7 +4,7 @@ use super::Empty;
 use super::fields::Fields;
 use super::node::id_text;
 use crate::error::Error;
-use quorate_protocol::{Instance, Row, Service, ServiceAddress, Weights};
+use quorate_protocol::{Instance, Row, Service, ServiceAddress, Weights, go};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Error> {
     }
     for (key, value) in meta {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let shown = crate::error::quote(key);
+        let shown = go::quote(key);
         if key.is_empty() || key.len() > META_KEY_LENGTH || !key.bytes().all(plain) {
             return refuse(format!(
                 "the key {shown} must be 1 to {META_KEY_LENGTH} letters, digits, dashes or underscores"

@@ -1,20 +1,25 @@
-//! Durations as Go writes them: `10s`, `1.8893275260925293s`, `1h30m`, `1µs`.
+//! Text as Go writes it, since Consul's clients, configurations and sentences do: durations (`10s`, `1h30m`, `1µs`,
+//! `1.8893275260925293s`) and text in quotes.
 //!
-//! The rules are those of Go's `time.ParseDuration` and `Duration.String`, <https://pkg.go.dev/time#ParseDuration>, to
-//! the last rounding, because clients send whatever Go accepts and nothing else.
+//! The rules of durations are those of Go's `time.ParseDuration` and `Duration.String`,
+//! <https://pkg.go.dev/time#ParseDuration>, to the last rounding, because people write whatever Go accepts and nothing
+//! else.
 
-use crate::error::quote;
 use std::time::Duration;
 
-/// The text is not a duration; the sentence is Go's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotADuration(pub(crate) String);
+/// How much of a text [`quote`] shows.
+const QUOTED_CHARS: usize = 64;
 
-/// Nanoseconds, negative ones included.
+/// The text is not a duration; the sentence is Go's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotADuration(String);
+
+/// The nanoseconds that a text says, negative ones included.
 ///
 /// # Errors
 /// [`NotADuration`] for anything that Go refuses, a bare number and more than 292 years among it.
-pub(crate) fn parse_nanos(text: &str) -> Result<i64, NotADuration> {
+pub fn parse_duration(text: &str) -> Result<i64, NotADuration> {
     let invalid = || NotADuration(format!("time: invalid duration {}", quote(text)));
     let (negative, mut rest) = match text.as_bytes() {
         [b'-', rest @ ..] => (true, rest),
@@ -66,7 +71,7 @@ pub(crate) fn parse_nanos(text: &str) -> Result<i64, NotADuration> {
 }
 
 /// The shortest text that Go prints for a duration: `1h0m0s`, `1.5s`, `100ms`, `0s`.
-pub(crate) fn format(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         0 => "0s".to_owned(),
@@ -84,6 +89,11 @@ pub(crate) fn format(duration: Duration) -> String {
             }
         }
     }
+}
+
+/// Text in quotes, as Go's `%q` shows it, cut to a length fit for an error.
+pub fn quote(text: &str) -> String {
+    format!("{:?}", text.chars().take(QUOTED_CHARS).collect::<String>())
 }
 
 /// `nanos / unit` with as many decimals as it takes.
@@ -150,6 +160,7 @@ fn unit_nanos(unit: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_go_accepts() {
@@ -202,7 +213,7 @@ mod tests {
             ("60000ms", 60 * second),
             ("2540400h", 9_145_440_000 * second),
         ] {
-            assert_eq!(parse_nanos(text), Ok(nanos), "{text}");
+            assert_eq!(parse_duration(text), Ok(nanos), "{text}");
         }
     }
 
@@ -246,14 +257,14 @@ mod tests {
             "1S",
             "1H",
         ] {
-            assert!(parse_nanos(text).is_err(), "{text:?}");
+            assert!(parse_duration(text).is_err(), "{text:?}");
         }
         for (text, sentence) in [
             ("10", r#"time: missing unit in duration "10""#),
             ("1d", r#"time: unknown unit "d" in duration "1d""#),
             ("bad", r#"time: invalid duration "bad""#),
         ] {
-            assert_eq!(parse_nanos(text), Err(NotADuration(sentence.to_owned())));
+            assert_eq!(parse_duration(text), Err(NotADuration(sentence.to_owned())));
         }
     }
 
@@ -264,7 +275,7 @@ mod tests {
         for _ in 0..5 {
             texts = texts.iter().flat_map(|text| alphabet.iter().map(move |part| format!("{text}{part}"))).collect();
             for text in &texts {
-                let _ = parse_nanos(text);
+                let _ = parse_duration(text);
             }
         }
     }
@@ -284,8 +295,30 @@ mod tests {
             (18_367_001_000_000, "5h6m7.001s"),
             (100_000_000, "100ms"),
         ] {
-            assert_eq!(format(Duration::from_nanos(nanos)), text);
-            assert_eq!(parse_nanos(text), Ok(i64::try_from(nanos).unwrap()));
+            assert_eq!(format_duration(Duration::from_nanos(nanos)), text);
+            assert_eq!(parse_duration(text), Ok(i64::try_from(nanos).unwrap()));
+        }
+    }
+
+    #[test]
+    fn quotes_are_short() {
+        for (text, quoted) in [("", r#""""#), ("a \"b\"", r#""a \"b\"""#), ("\n", r#""\n""#), ("µ", r#""µ""#)] {
+            assert_eq!(quote(text), quoted);
+        }
+        assert_eq!(quote(&"µ".repeat(1000)), format!("\"{}\"", "µ".repeat(QUOTED_CHARS)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "\\PC{0,24}") {
+            let _ = parse_duration(&text);
+            let _ = quote(&text);
+        }
+
+        #[test]
+        fn what_is_printed_is_read_back(whole in 0u64..1 << 53) {
+            let printed = format_duration(Duration::from_nanos(whole));
+            prop_assert_eq!(parse_duration(&printed), Ok(i64::try_from(whole).unwrap()), "{}", printed);
         }
     }
 }
