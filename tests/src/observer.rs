@@ -97,7 +97,7 @@ impl Observer {
         if applied == process.applied {
             return Ok(());
         }
-        self.committed.applied(agent.number, process.applied, applied, raft.entries())?;
+        self.committed.applied(agent.number, raft.term(), process.applied, applied, raft.entries())?;
         process.applied = applied;
         self.states.applied(agent.number, applied, store.hash())?;
         self.ask(agent.number, applied, store)

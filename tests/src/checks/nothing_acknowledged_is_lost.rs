@@ -156,7 +156,7 @@ mod tests {
         assert!(check.write(&write("a"), LogIndex(1), &[&disk]).is_err(), "one index for two");
         for (node, remains) in [("a", true), ("b", false)] {
             let mut committed = CommittedStays::default();
-            committed.applied(0, LogIndex(0), LogIndex(1), &[entry(1, node)]).expect("it is the first");
+            committed.applied(0, Term(1), LogIndex(0), LogIndex(1), &[entry(1, node)]).expect("it is the first");
             assert_eq!(check.writes_remain(&committed).is_ok(), remains);
         }
         assert!(check.writes_remain(&CommittedStays::default()).is_err());
