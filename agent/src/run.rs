@@ -256,7 +256,12 @@ impl Doors {
                     alt_domain: config.dns.alt_domain.clone(),
                     datacenter: config.datacenter.clone(),
                     node_ttl: seconds(config.dns.node_ttl),
-                    service_ttl: config.dns.service_ttl.get("*").copied().map(seconds).unwrap_or_default(),
+                    service_ttl: config
+                        .dns
+                        .service_ttl
+                        .iter()
+                        .map(|(name, ttl)| (name.clone(), seconds(*ttl)))
+                        .collect(),
                     only_passing: config.dns.only_passing,
                     udp_answer_limit: config.dns.udp_answer_limit,
                     serial: u32::try_from(wall_clock_millis() / 1000).unwrap_or(1),

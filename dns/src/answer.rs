@@ -68,13 +68,12 @@ pub(crate) fn addr(zone: &Zone, asked: Asked<'_>, ip: IpAddr) -> Sections {
 
 /// The instances of a service that are healthy enough, in a drawn order.
 pub(crate) fn service(zone: &Zone, asked: Asked<'_>, mut instances: Vec<Instance>, dice: &mut ChaCha8Rng) -> Sections {
-    if instances.is_empty() {
-        return no_such_name(zone, asked.domain);
-    }
+    let Some(first) = instances.first() else { return no_such_name(zone, asked.domain) };
+    let ttl = zone.service_ttl(&first.service.name);
     instances.shuffle(dice);
     let sections = match asked.kind {
-        RecordType::SRV => srv_records(zone, asked, &instances),
-        _ => address_records(zone, asked, &instances),
+        RecordType::SRV => srv_records(zone, asked, ttl, &instances),
+        _ => address_records(asked, ttl, &instances),
     };
     or_no_data(sections, zone, asked.domain)
 }
@@ -102,8 +101,7 @@ pub(crate) fn apex(zone: &Zone, asked: Asked<'_>, mut servers: Vec<Member>, dice
 
 /// One address record for each address, or one CNAME where no instance has an address: a CNAME stands alone
 /// (RFC 2181, 10.1).
-fn address_records(zone: &Zone, asked: Asked<'_>, instances: &[Instance]) -> Sections {
-    let ttl = zone.config.service_ttl;
+fn address_records(asked: Asked<'_>, ttl: u32, instances: &[Instance]) -> Sections {
     let mut seen = BTreeSet::new();
     let mut alias = None;
     let mut answers = Vec::new();
@@ -128,7 +126,7 @@ fn address_records(zone: &Zone, asked: Asked<'_>, instances: &[Instance]) -> Sec
 }
 
 /// One SRV for each host and port, with the addresses of the targets beside them (RFC 2782).
-fn srv_records(zone: &Zone, asked: Asked<'_>, instances: &[Instance]) -> Sections {
+fn srv_records(zone: &Zone, asked: Asked<'_>, ttl: u32, instances: &[Instance]) -> Sections {
     let mut seen = BTreeSet::new();
     let mut known = BTreeSet::new();
     let mut sections = Sections::default();
@@ -148,13 +146,13 @@ fn srv_records(zone: &Zone, asked: Asked<'_>, instances: &[Instance]) -> Section
             continue;
         }
         if matches!(host, Host::Ip(_)) && known.insert(target.clone()) {
-            let ttl = if own_address { zone.config.service_ttl } else { zone.config.node_ttl };
+            let ttl = if own_address { ttl } else { zone.config.node_ttl };
             sections.additionals.extend(host.record(&target, RecordType::ANY, ttl));
         }
         let weights = instance.service.weights;
         let weight = if instance.status() == Status::Passing { weights.passing } else { weights.warning };
         let srv = SRV::new(1, weight, instance.service.port, target);
-        sections.answers.push(record(asked.name, zone.config.service_ttl, RData::SRV(srv)));
+        sections.answers.push(record(asked.name, ttl, RData::SRV(srv)));
     }
     sections
 }

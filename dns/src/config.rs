@@ -1,6 +1,7 @@
 //! What an operator may set, and the checked form of it.
 
 use hickory_proto::rr::Name;
+use std::collections::BTreeMap;
 
 /// How questions are answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,9 @@ pub struct Config {
     pub datacenter: String,
     /// How long node answers may be cached, in seconds (`dns_config.node_ttl`).
     pub node_ttl: u32,
-    /// How long service answers may be cached, in seconds (`dns_config.service_ttl`).
-    pub service_ttl: u32,
+    /// How long service answers may be cached, in seconds (`dns_config.service_ttl`): by the exact name of a service, by
+    /// `prefix*`, or by `*` for all. The longest match counts, case does not; a service without a match has 0.
+    pub service_ttl: BTreeMap<String, u32>,
     /// Whether instances in state warning are left out as well (`dns_config.only_passing`).
     pub only_passing: bool,
     /// How many answers a UDP client without EDNS gets at most (`dns_config.udp_answer_limit`), 0 for no limit.
@@ -33,7 +35,7 @@ impl Default for Config {
             datacenter: "dc1".into(),
             // A cached answer outlives the failure of what it names: Consul's defaults are 0 too.
             node_ttl: 0,
-            service_ttl: 0,
+            service_ttl: BTreeMap::new(),
             only_passing: false,
             // Old resolvers sort what they get, so that few answers spread load better than many; Consul's number.
             udp_answer_limit: 3,
@@ -58,7 +60,7 @@ pub enum ConfigError {
     },
 }
 
-/// A configuration whose domains are names.
+/// A configuration whose domains are names, and whose names of services are lower case.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
     pub(crate) config: Config,
@@ -67,12 +69,27 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    pub(crate) fn new(config: Config) -> Result<Zone, ConfigError> {
+    pub(crate) fn new(mut config: Config) -> Result<Zone, ConfigError> {
         let mut domains = vec![domain("domain", &config.domain)?];
         if let Some(alternative) = &config.alt_domain {
             domains.push(domain("alt_domain", alternative)?);
         }
+        let fold = |(name, ttl): (String, u32)| (name.to_lowercase(), ttl);
+        config.service_ttl = config.service_ttl.into_iter().map(fold).collect();
         Ok(Zone { config, domains })
+    }
+
+    /// How long answers about this service may be cached, in seconds.
+    pub(crate) fn service_ttl(&self, service: &str) -> u32 {
+        let (ttls, service) = (&self.config.service_ttl, service.to_lowercase());
+        let longest_prefix = || {
+            ttls.iter()
+                .filter_map(|(name, ttl)| Some((name.strip_suffix('*')?, ttl)))
+                .filter(|(prefix, _)| service.starts_with(prefix))
+                .max_by_key(|(prefix, _)| prefix.len())
+                .map(|(_, ttl)| ttl)
+        };
+        ttls.get(&service).or_else(longest_prefix).copied().unwrap_or(0)
     }
 }
 
@@ -103,5 +120,30 @@ mod tests {
         }
         let alternative = Config { alt_domain: Some(".".into()), ..Config::default() };
         assert!(Zone::new(alternative).unwrap_err().to_string().starts_with("alt_domain"));
+    }
+
+    #[test]
+    fn the_longest_match_sets_the_ttl_of_a_service() {
+        let all = &[("*", 1), ("d*", 2), ("DB-*", 3), ("db-main", 4), ("db-main*", 5), ("Ünder*", 6)][..];
+        for (set, service, ttl) in [
+            (all, "web", 1),
+            (all, "d", 2),
+            (all, "db", 2),
+            (all, "db-", 3),
+            (all, "db-spare", 3),
+            (all, "Db-Spare", 3),
+            (all, "db-main", 4),
+            (all, "DB-MAIN", 4),
+            (all, "db-main2", 5),
+            (all, "ünderdog", 6),
+            (all, "", 1),
+            (&all[2..], "web", 0),
+            (&[], "web", 0),
+            (&[("web", 7)], "web2", 0),
+        ] {
+            let service_ttl = set.iter().map(|(name, ttl)| ((*name).to_owned(), *ttl)).collect();
+            let zone = Zone::new(Config { service_ttl, ..Config::default() }).unwrap();
+            assert_eq!(zone.service_ttl(service), ttl, "{service:?} of {set:?}");
+        }
     }
 }

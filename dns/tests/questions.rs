@@ -212,7 +212,8 @@ fn what_is_refused() {
 
 #[test]
 fn settings_show() {
-    let config = Config { node_ttl: 5, service_ttl: 9, serial: 77, only_passing: true, ..Config::default() };
+    let service_ttl = [("*".to_owned(), 1), ("WE*".to_owned(), 9)].into();
+    let config = Config { node_ttl: 5, service_ttl, serial: 77, only_passing: true, ..Config::default() };
     let dns = world::with(config, catalogue());
     let check = |name, kind, expected: &[&str]| check(&dns, name, kind, expected);
     check("n1.node.consul.", A, &["NoError aa", "n1.node.consul. 5 A 10.0.0.1"]);
