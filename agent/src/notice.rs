@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 pub fn log(notice: &Notice) {
     match notice {
         Notice::Member { kind, member } => {
-            let (event, node, address) = (event_word(*kind), &member.name, member.address);
+            let (event, node, address) = (kind.as_str(), &member.name, member.address);
             match kind {
                 MemberEventKind::Failed => warn!(event = %event, node = %node, %address, "member"),
                 _ => info!(event = %event, node = %node, %address, "member"),
@@ -27,18 +27,5 @@ pub fn log(notice: &Notice) {
         }
         Notice::Reconciled { node, what } => debug!(node = %node, member = %what, "catalogue follows member"),
         Notice::WriteRefused { what, why } => warn!(what, why, "the catalogue refused a write"),
-    }
-}
-
-/// Serf's words.
-fn event_word(kind: MemberEventKind) -> &'static str {
-    match kind {
-        MemberEventKind::Join => "member-join",
-        MemberEventKind::Failed => "member-failed",
-        MemberEventKind::Leave => "member-leave",
-        MemberEventKind::Update => "member-update",
-        MemberEventKind::Reap => "member-reap",
-        MemberEventKind::Suspect => "suspect",
-        MemberEventKind::Refute => "refute",
     }
 }
