@@ -13,6 +13,8 @@ pub fn start(log: Log) {
     let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_target(false);
+    // Otherwise a line that cannot be written is reported with `eprintln!`, which panics where nobody reads that either.
+    let builder = builder.log_internal_errors(false);
     // A second start in one process (tests) keeps the first log.
     let _ = if log.json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
 }

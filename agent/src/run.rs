@@ -13,6 +13,7 @@ use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{Cluster, NodeId};
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ pub fn agent(args: Vec<OsString>) -> ExitCode {
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(ConfigError::Show(text, code)) => {
-            println!("{text}");
+            // Whoever reads may have seen enough (`| head -1`).
+            let _ = writeln!(io::stdout(), "{text}");
             return ExitCode::from(u8::try_from(code).unwrap_or(1));
         }
         Err(error) => return refuse(&anyhow::Error::new(error)),
@@ -50,7 +52,7 @@ pub fn agent(args: Vec<OsString>) -> ExitCode {
 }
 
 fn refuse(error: &anyhow::Error) -> ExitCode {
-    eprintln!("==> quorate agent: {error:#}");
+    let _ = writeln!(io::stderr(), "==> quorate agent: {error:#}");
     ExitCode::FAILURE
 }
 
@@ -91,7 +93,8 @@ async fn run(config: Config) -> Result<End> {
     let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
     let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
 
-    greet(&config, kept.id);
+    // Whoever closed the output does not read it: no reason to stop.
+    let _ = greet(&mut io::stdout(), &config, kept.id);
     let (stop, stopped) = watch::channel(false);
     let serving = doors.serve(stopped);
     tokio::spawn(signals::listen(config.leave, command_queue.clone()));
@@ -177,7 +180,8 @@ fn id_without_disk(config: &Config) -> NodeId {
 /// what is really there is read at the next start.
 fn disk_failed(error: &disk::DiskError) {
     tracing::error!(%error, "the disk failed; stopping before anything else is acknowledged");
-    eprintln!("==> quorate agent: {error}");
+    // No `eprintln!`: it panics where nobody reads, and then nothing would stop.
+    let _ = writeln!(io::stderr(), "==> quorate agent: {error}");
     std::process::exit(1);
 }
 
@@ -293,7 +297,7 @@ impl Doors {
 }
 
 /// Where it listens and what to try next, for the person who started it.
-fn greet(config: &Config, id: NodeId) {
+fn greet(out: &mut impl Write, config: &Config, id: NodeId) -> io::Result<()> {
     let list = |addresses: &[SocketAddr]| match addresses {
         [] => "off".to_owned(),
         some => some.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
@@ -302,21 +306,21 @@ fn greet(config: &Config, id: NodeId) {
         Some(server) => format!("server, bootstrap-expect {}", server.bootstrap_expect),
         None => "client".to_owned(),
     };
-    println!("==> Quorate {VERSION} runs");
-    println!("        Node name: {} ({id})", config.node_name);
-    println!("       Datacenter: {} ({role})", config.datacenter);
-    println!("         HTTP API: {}", list(&config.http));
-    println!("              DNS: {}", list(&config.dns_listen));
-    println!("    Gossip + QUIC: {} (UDP), known to others as {}", config.gossip, config.advertise);
+    writeln!(out, "==> Quorate {VERSION} runs")?;
+    writeln!(out, "        Node name: {} ({id})", config.node_name)?;
+    writeln!(out, "       Datacenter: {} ({role})", config.datacenter)?;
+    writeln!(out, "         HTTP API: {}", list(&config.http))?;
+    writeln!(out, "              DNS: {}", list(&config.dns_listen))?;
+    writeln!(out, "    Gossip + QUIC: {} (UDP), known to others as {}", config.gossip, config.advertise)?;
     match &config.data_dir {
-        Some(directory) => println!("   Data directory: {}", directory.display()),
-        None => println!("   Data directory: none, nothing is kept"),
+        Some(directory) => writeln!(out, "   Data directory: {}", directory.display())?,
+        None => writeln!(out, "   Data directory: none, nothing is kept")?,
     }
     if let Some(http) = config.http.first() {
-        println!("==> Try:  curl http://{http}/v1/agent/members    quorate members -http-addr={http}");
+        writeln!(out, "==> Try:  curl http://{http}/v1/agent/members    quorate members -http-addr={http}")?;
     }
     if let Some(dns) = config.dns_listen.first() {
-        println!("          dig @{} -p {} {}.node.{}", dns.ip(), dns.port(), config.node_name, config.dns.domain);
+        writeln!(out, "          dig @{} -p {} {}.node.{}", dns.ip(), dns.port(), config.node_name, config.dns.domain)?;
     }
-    println!("==> Log:");
+    writeln!(out, "==> Log:")
 }
