@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot, watch};
 
+/// How many requests and how many reports get their turn where more datagrams and messages come than can be taken.
+const TURN: usize = 64;
 /// How many inputs are taken before timers are looked at again: what waits in the sockets is heard before anybody is
 /// accused of silence, yet timers cannot starve.
 const INPUTS_BEFORE_TIMERS: usize = 256;
@@ -98,11 +100,13 @@ impl Drive {
         let mut taken = 0;
         while self.end.is_none() {
             let deadline = self.engine.deadline();
-            let due = deadline.is_some_and(|deadline| deadline <= self.clock.now());
-            if due && taken >= INPUTS_BEFORE_TIMERS {
+            if taken >= INPUTS_BEFORE_TIMERS {
                 taken = 0;
-                self.engine.handle_timeout(self.clock.now());
-                self.hand_out();
+                if deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+                    self.engine.handle_timeout(self.clock.now());
+                    self.hand_out();
+                }
+                self.take_turns(&mut inbox);
                 continue;
             }
             let timer = async {
@@ -122,10 +126,7 @@ impl Drive {
                     Inbound::Datagram { from, bytes } => Input::Datagram { from, bytes },
                     Inbound::Message { from, message } => Input::Message { from, message },
                 }),
-                Some(report) = inbox.reports.recv() => {
-                    let Report { check_id, status, output } = report;
-                    self.feed(Input::CheckReport { check_id, status, output });
-                }
+                Some(report) = inbox.reports.recv() => self.take_report(report),
                 Some(command) = inbox.commands.recv() => self.obey(command),
                 () = timer => {
                     taken = 0;
@@ -135,6 +136,25 @@ impl Drive {
             }
         }
         self.close().await
+    }
+
+    /// Some of what the select in [`Drive::run`] would take last, so that no flood of the first kinds keeps it waiting for ever: neither
+    /// a request nor the operator's signal.
+    fn take_turns(&mut self, inbox: &mut Inbox) {
+        for _ in 0..TURN {
+            if let Ok(report) = inbox.reports.try_recv() {
+                self.take_report(report);
+            }
+            match inbox.commands.try_recv() {
+                Ok(command) if self.end.is_none() => self.obey(command),
+                _ => {}
+            }
+        }
+    }
+
+    fn take_report(&mut self, report: Report) {
+        let Report { check_id, status, output } = report;
+        self.feed(Input::CheckReport { check_id, status, output });
     }
 
     fn obey(&mut self, command: Command) {
@@ -213,5 +233,70 @@ impl Drive {
             let _ = tokio::task::spawn_blocking(move || disk.close()).await;
         }
         end.unwrap_or(End::Stopped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_engine::{Config, Patience, SavedLocal};
+    use quorate_gossip::{Keyring, Timing};
+    use quorate_protocol::{Ask, LocalRequest, NodeId};
+    use std::time::Duration;
+
+    fn engine_config(address: std::net::SocketAddr) -> Config {
+        Config {
+            id: NodeId([1; 16]),
+            name: "n1".into(),
+            address,
+            datacenter: "dc1".into(),
+            generation: 1,
+            version: "test".into(),
+            node_meta: BTreeMap::new(),
+            keyring: Keyring::new([7; 32]),
+            timing: Timing::lan(),
+            join: Vec::new(),
+            server: None,
+            definitions: Vec::new(),
+            node_checks: Vec::new(),
+            saved: SavedLocal::default(),
+            patience: Patience::default(),
+            seed: 1,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_datagrams_silences_neither_requests_nor_signals() {
+        const FLOOD: usize = 8192;
+        let (inbound_queue, inbound) = mpsc::channel(FLOOD);
+        let bind = crate::quic::Config {
+            bind: ([127, 0, 0, 1], 0).into(),
+            advertise: ([127, 0, 0, 1], 1).into(),
+            id: NodeId([1; 16]),
+            name: "n1".into(),
+            datacenter: "dc1".into(),
+            secret: b"secret".to_vec(),
+        };
+        let transport = Transport::bind(bind, inbound_queue.clone()).unwrap();
+        let clock = Clock::start();
+        let engine = Engine::new(engine_config(transport.local_addr()), clock.now()).unwrap();
+        let (command_queue, commands) = mpsc::channel(8);
+        let (reports_queue, reports) = mpsc::channel(8);
+        let (_durable, persisted) = watch::channel(0);
+        let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue };
+        let inbox = Inbox { commands, inbound, reports, persisted };
+        for _ in 0..FLOOD {
+            inbound_queue.try_send(Inbound::Datagram { from: ([127, 0, 0, 1], 9).into(), bytes: vec![1; 99] }).unwrap();
+        }
+        let (reply, replied) = oneshot::channel();
+        let request = Box::new(Request::here(Ask::Local(LocalRequest::Describe)));
+        command_queue.try_send(Command::Ask { ticket: Ticket(1), request, reply }).unwrap();
+        command_queue.try_send(Command::Stop).unwrap();
+        let end = Drive::new(engine, clock, outbox).run(inbox);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(20), end).await, Ok(End::Stopped));
+        let Ok(Reply::Agent(agent)) = replied.await else { panic!("no answer") };
+        let refused = |(name, count): (&String, &u64)| if name.starts_with("datagram_") { *count } else { 0 };
+        let before: u64 = agent.counters.iter().map(refused).sum();
+        assert!(before < FLOOD as u64, "all {before} datagrams went first");
     }
 }

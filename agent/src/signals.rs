@@ -28,4 +28,7 @@ pub async fn listen(leave: Leave, queue: mpsc::Sender<Command>) {
         tracing::info!(signal = name, "stopping");
     }
     let _ = queue.send(Command::Stop).await;
+    let (name, _) = next().await;
+    tracing::warn!(signal = name, "ending without closing");
+    std::process::exit(1);
 }
