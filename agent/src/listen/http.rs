@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         };
         match accepted {
             Ok((stream, peer)) => match clients.admit(peer.ip()) {
-                Some(place) => serve_connection(stream, router.clone(), place, &graceful),
+                Some(place) => serve_connection(stream, router.clone(), place, &graceful, stop.clone()),
                 None => refuse(stream),
             },
             Err(error) => {
@@ -58,7 +58,13 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
-fn serve_connection(stream: TcpStream, router: Router, place: Place, graceful: &GracefulShutdown) {
+fn serve_connection(
+    stream: TcpStream,
+    router: Router,
+    place: Place,
+    graceful: &GracefulShutdown,
+    mut stop: watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -70,15 +76,39 @@ fn serve_connection(stream: TcpStream, router: Router, place: Place, graceful: &
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned();
-    let connection = graceful.watch(connection);
+    let watcher = graceful.watcher();
     tokio::spawn(async move {
-        // A client that breaks off is its own business.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "an HTTP connection broke");
+        let begun = tokio::select! {
+            begun = tokio::time::timeout(HEADER_TIMEOUT, shows_version(&stream)) => begun.unwrap_or(false),
+            _ = stop.wait_for(|stop| *stop) => false,
+        };
+        if begun {
+            let service = TowerToHyperService::new(router);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            // A client that breaks off is its own business.
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "an HTTP connection broke");
+            }
         }
         drop(place);
     });
+}
+
+/// Waits until the client has said enough to tell HTTP/2 from HTTP/1; false if it went away. hyper-util waits for that as well, but
+/// for ever.
+async fn shows_version(stream: &TcpStream) -> bool {
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut said = [0; HTTP2.len()];
+    loop {
+        match stream.peek(&mut said).await {
+            Ok(0) | Err(_) => return false,
+            // What is there is reported again at once, hence the pause.
+            Ok(some) if some < HTTP2.len() && said.get(..some) == HTTP2.get(..some) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(_) => return true,
+        }
+    }
 }
 
 /// Tells a client that it has too many connections, without keeping it.
@@ -98,11 +128,11 @@ impl Clients {
     fn admit(&self, client: IpAddr) -> Option<Place> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = connections.values().sum();
-        let own = connections.entry(client).or_default();
-        if *own >= MAX_CONNECTIONS_PER_CLIENT && !client.is_loopback() || all >= MAX_CONNECTIONS {
+        let own = connections.get(&client).copied().unwrap_or_default();
+        if own >= MAX_CONNECTIONS_PER_CLIENT && !client.is_loopback() || all >= MAX_CONNECTIONS {
             return None;
         }
-        *own += 1;
+        connections.insert(client, own + 1);
         Some(Place { clients: self.clone(), client })
     }
 }
@@ -123,5 +153,76 @@ impl Drop for Place {
                 connections.remove(&self.client);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Far longer than anything here takes.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_has_too_many_connections_is_told() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        refuse(listener.accept().await.unwrap().0);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 429 "), "{head}");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{head}");
+    }
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let clients = Clients::default();
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let places: Vec<Place> = (0..MAX_CONNECTIONS_PER_CLIENT).map(|_| clients.admit(one).unwrap()).collect();
+        assert!(clients.admit(one).is_none() && clients.admit(other).is_some());
+        drop(places);
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let all: Vec<Place> = (0..MAX_CONNECTIONS).map(|_| clients.admit(loopback).unwrap()).collect();
+        assert!(clients.admit(one).is_none());
+        assert_eq!(clients.connections.lock().unwrap().len(), 1, "who is refused costs nothing");
+        drop(all);
+        assert!(clients.admit(one).is_some());
+        assert!(clients.connections.lock().unwrap().is_empty());
+    }
+
+    async fn served() -> (SocketAddr, watch::Sender<bool>) {
+        let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        tokio::spawn(serve(listener, router, stopped));
+        (address, stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_is_sent_away() {
+        let (address, _stop) = served().await;
+        for said in ["", "P", "GET / HTTP/1.1\r\nhost: a"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let end = tokio::time::timeout(PATIENCE, client.read_to_end(&mut answer)).await;
+            assert!(end.is_ok(), "after {said:?} it is kept for ever");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_speaks_slowly_is_answered() {
+        let (address, _stop) = served().await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        for said in ["P", "OST / HTTP/1.1\r\nhost: a\r\n", "connection: close\r\n\r\n"] {
+            client.write_all(said.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
     }
 }
