@@ -22,6 +22,7 @@ pub mod front;
 mod join;
 pub mod listen;
 mod log;
+mod lookup;
 mod notice;
 pub mod quic;
 pub mod run;

@@ -85,7 +85,7 @@ async fn run(config: Config) -> Result<End> {
         },
         inbound_queue,
     )?;
-    let front = Front::new(command_queue.clone());
+    let front = Front::new(command_queue.clone(), config.advertise.port());
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
     let engine = Engine::new(engine_config(&config, &kept)?, clock.now())?;
@@ -243,7 +243,6 @@ impl Doors {
                 datacenter: config.datacenter.clone(),
                 node_name: config.node_name.clone(),
                 node_meta: config.node_meta.clone(),
-                serf_lan_port: config.advertise.port(),
                 max_value_size: config.kv_max_value_size,
                 pretty: config.dev,
                 seed: rand::random(),

@@ -4,6 +4,7 @@ use crate::door::{Notice, Output};
 use crate::source::Source;
 use crate::{Config, Engine, ServerConfig};
 use quorate_gossip::{MemberEvent, MemberEventKind};
+use quorate_protocol::go::quote;
 use quorate_protocol::member::tag;
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::wire::{VERSION_MAX, VERSION_MIN};
@@ -77,8 +78,16 @@ impl Engine {
         moved
     }
 
-    /// Starts a join for somebody who waits for its end.
-    pub(crate) fn join(&mut self, now: Time, source: Source, addresses: Vec<SocketAddr>) {
+    /// Starts a join for somebody who waits for its end. Names were looked up in the shell.
+    pub(crate) fn join(&mut self, now: Time, source: Source, addresses: &[String]) {
+        let read = |text: &String| {
+            let expected = "an IP address with a port is expected, such as 10.0.0.1:8301";
+            text.parse().map_err(|_| Refusal::Invalid(format!("{} cannot be joined: {expected}", quote(text))))
+        };
+        let addresses = match addresses.iter().map(read).collect::<Result<Vec<SocketAddr>, _>>() {
+            Ok(addresses) => addresses,
+            Err(refusal) => return self.reply(source, Reply::Refused(refusal)),
+        };
         if addresses.is_empty() {
             let why = "no address to join was given".to_owned();
             return self.reply(source, Reply::Refused(Refusal::Invalid(why)));

@@ -66,7 +66,7 @@ impl Engine {
             LocalRequest::UpdateCheck { check_id, status, output } => {
                 self.update_ttl_check(now, &check_id, status, output)
             }
-            LocalRequest::Join { addresses } => return self.join(now, job.source, addresses),
+            LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
             LocalRequest::Leave => {
                 self.leave(now);
                 Reply::Done

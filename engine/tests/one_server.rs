@@ -205,11 +205,16 @@ fn a_client_without_servers_waits_a_moment_and_refuses() {
 #[test]
 fn a_join_that_nobody_answers_says_so() {
     let mut client = Alone::new(config(false));
-    let ticket = client.send(Ask::Local(LocalRequest::Join { addresses: vec![([127, 0, 0, 9], 8301).into()] }));
+    let join = |text: &str| Ask::Local(LocalRequest::Join { addresses: vec![text.to_owned()] });
+    let ticket = client.send(join("127.0.0.9:8301"));
     client.pass(Duration::from_secs(6));
     assert!(
         matches!(client.reply(ticket), Some(Reply::Refused(Refusal::Unreachable(why))) if why.contains("127.0.0.9:8301"))
     );
+    for unresolved in ["db.example.com:8301", "127.0.0.9", ""] {
+        let reply = client.ask(join(unresolved));
+        assert!(matches!(reply, Reply::Refused(Refusal::Invalid(_))), "{unresolved}: {reply:?}");
+    }
 }
 
 #[test]

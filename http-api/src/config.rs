@@ -15,8 +15,6 @@ pub struct Config {
     pub node_meta: BTreeMap<String, String>,
     /// The revision of the source this program was built from; empty where unknown.
     pub revision: String,
-    /// The port assumed where `/v1/agent/join` names none.
-    pub serf_lan_port: u16,
     /// The largest value of a key in bytes (`limits.kv_max_value_size`): Consul's 512 KiB, because every server keeps
     /// every value in memory, and a large log entry holds up those behind it.
     pub max_value_size: usize,
@@ -39,7 +37,6 @@ impl Default for Config {
             node_name: String::new(),
             node_meta: BTreeMap::new(),
             revision: String::new(),
-            serf_lan_port: 8301,
             max_value_size: quorate_protocol::kv::MAX_VALUE_SIZE,
             max_body_size: 512 * 1024,
             default_query_time: Duration::from_secs(300),

@@ -106,10 +106,12 @@ pub enum LocalRequest {
         /// What to show.
         output: String,
     },
-    /// Joins through any of these: [`Reply::Done`], or [`Refusal::Unreachable`].
+    /// Joins through any of these: [`Reply::Done`], [`Refusal::Unreachable`], or [`Refusal::Invalid`] where one is no
+    /// address.
     Join {
-        /// Where agents may be.
-        addresses: Vec<SocketAddr>,
+        /// Where agents may be: `host` or `host:port`, a name or an IP address; the port is the agent's own where none is
+        /// said. The shell looks names up, the engine takes only `ip:port`.
+        addresses: Vec<String>,
     },
     /// Leaves the cluster and stops: [`Reply::Done`].
     Leave,

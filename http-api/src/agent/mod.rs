@@ -13,7 +13,7 @@ use axum::response::Response;
 use quorate_protocol::{AgentDescription, LocalRequest, Member, Reply, go};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 const JOIN: &str = "/v1/agent/join/";
 
@@ -52,8 +52,7 @@ async fn join(call: Call) -> Result<Response, Error> {
     if call.query.get("wan").is_some_and(|value| !value.is_empty()) {
         return Err(Error::BadRequest("the wide-area pool is not supported yet: leave out ?wan".to_owned()));
     }
-    let addresses = vec![address(&text, call.config().serf_lan_port)?];
-    call.order(LocalRequest::Join { addresses }).await?;
+    call.order(LocalRequest::Join { addresses: vec![text] }).await?;
     Ok(done())
 }
 
@@ -66,17 +65,6 @@ async fn leave(call: Call) -> Result<Response, Error> {
 /// 200 with an empty body.
 fn done() -> Response {
     Response::new(Body::empty())
-}
-
-/// An address with or without a port.
-fn address(text: &str, port: u16) -> Result<SocketAddr, Error> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    text.parse().or_else(|_| bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port))).map_err(|_| {
-        let shown = go::quote(text);
-        Error::BadRequest(format!(
-            "{shown} is not an address to join: give an IP address like 10.0.0.1 or 10.0.0.1:{port}"
-        ))
-    })
 }
 
 #[derive(Serialize)]
@@ -241,25 +229,4 @@ fn stats(agent: &AgentDescription, revision: &str) -> BTreeMap<&'static str, BTr
 
 fn section<const N: usize>(lines: [(&str, String); N]) -> BTreeMap<String, String> {
     lines.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::address;
-
-    #[test]
-    fn addresses_to_join() {
-        for (text, expected) in [
-            ("10.0.0.1", "10.0.0.1:8301"),
-            ("10.0.0.1:9", "10.0.0.1:9"),
-            ("::1", "[::1]:8301"),
-            ("[::1]", "[::1]:8301"),
-            ("[::1]:9", "[::1]:9"),
-        ] {
-            assert_eq!(address(text, 8301).unwrap(), expected.parse().unwrap(), "{text}");
-        }
-        for bad in ["", "host", "10.0.0.1:", "10.0.0.1:99999", "[]", "[10.0.0.1", "1.2.3"] {
-            assert!(address(bad, 8301).is_err(), "{bad}");
-        }
-    }
 }

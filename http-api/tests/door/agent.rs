@@ -102,12 +102,15 @@ async fn members() {
 async fn join_and_leave() {
     let seen = put("/v1/agent/join/127.0.0.2", "").await;
     seen.answered(200, "");
-    assert_eq!(seen.local(), &LocalRequest::Join { addresses: vec!["127.0.0.2:8301".parse().unwrap()] });
+    assert_eq!(seen.local(), &LocalRequest::Join { addresses: vec!["127.0.0.2".to_owned()] });
     let seen = put("/v1/agent/join/%5B::1%5D:9", "").await;
-    assert_eq!(seen.local(), &LocalRequest::Join { addresses: vec!["[::1]:9".parse().unwrap()] });
+    assert_eq!(seen.local(), &LocalRequest::Join { addresses: vec!["[::1]:9".to_owned()] });
+    let seen = put("/v1/agent/join/db.example.com:9", "").await;
+    assert_eq!(seen.local(), &LocalRequest::Join { addresses: vec!["db.example.com:9".to_owned()] });
     let unreachable = [Reply::Refused(Refusal::Unreachable("nobody answers at 127.0.0.2:8301".to_owned()))];
     call("PUT /v1/agent/join/127.0.0.2", "", unreachable).await.answered(500, "nobody answers at 127.0.0.2:8301");
-    assert_eq!(call("PUT /v1/agent/join/elsewhere", "", []).await.status, 400);
+    let invalid = [Reply::Refused(Refusal::Invalid("\"a b\" is not an agent to join".to_owned()))];
+    call("PUT /v1/agent/join/a%20b", "", invalid).await.answered(400, "\"a b\" is not an agent to join");
     assert_eq!(call("PUT /v1/agent/join/127.0.0.2?wan=1", "", []).await.status, 400);
     call("PUT /v1/agent/join/", "", []).await.refused(400, "Missing address to join");
 
