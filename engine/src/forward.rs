@@ -114,6 +114,20 @@ impl Engine {
         }
     }
 
+    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
+    /// for its answer, since it may have done them.
+    pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
+        let moving: Vec<u64> =
+            self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
+        for number in moving {
+            if let Some(one) = self.forwards.remove(number) {
+                self.outputs.push_back(Output::Message { to: one.to, message: Message::Abandon { id: number } });
+                self.dispatch(now, one.job);
+            }
+        }
+    }
+
     pub(crate) fn time_out_forwards(&mut self, now: Time) {
         while let Some((_, number)) = self.forwards.deadlines.first().copied().filter(|(until, _)| *until <= now) {
             let Some(one) = self.forwards.remove(number) else { break };

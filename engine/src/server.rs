@@ -230,7 +230,8 @@ impl Engine {
                 quorate_raft::Output::LostLeadership { term } => self.lose_leadership(now, term),
                 quorate_raft::Output::LeaderChanged { leader, term } => {
                     self.outputs.push_back(Output::Noticed(Notice::LeaderChanged { leader, term }));
-                    if leader.is_some() {
+                    if let Some(leader) = leader {
+                        self.ask_new_leader(now, leader);
                         self.release_held(now);
                     }
                 }

@@ -285,3 +285,17 @@ fn what_belongs_to_one_agent_is_not_done_for_another() {
     agents.pass(20 * SECOND);
     assert!(matches!(agents.ask(2, put("a", "1")), Reply::Written { index, .. } if index > LogIndex::ZERO));
 }
+
+#[test]
+fn a_question_that_a_dead_leader_has_goes_to_the_next_one() {
+    let mut agents = Agents::default();
+    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
+    agents.pass(10 * SECOND);
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
+    let other = if leader == 1 { 2 } else { 1 };
+    agents.engines.remove(&leader);
+    let asked = agents.send(other, Ask::Read(ReadRequest::now(get("a"))));
+    agents.pass(2 * SECOND);
+    assert!(matches!(agents.replies.get(&asked), Some(Reply::Read { .. })), "it knows the new leader by now");
+}
