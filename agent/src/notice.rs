@@ -16,6 +16,11 @@ pub fn log(notice: &Notice) {
         }
         Notice::Joined { address, members } => info!(%address, members, "joined through"),
         Notice::Bootstrapped { servers } => info!(servers = servers.len(), "made the first configuration of a cluster"),
+        Notice::OtherCluster { node } => warn!(
+            node = %node,
+            "this server founded or joined another cluster and stays out of ours: \
+             stop it, empty its data directory and start it without -bootstrap-expect and -dev to add it"
+        ),
         Notice::LeaderChanged { leader: Some(leader), term } => info!(%leader, %term, "leader changed"),
         Notice::LeaderChanged { leader: None, term } => warn!(%term, "no leader"),
         Notice::BecameLeader { term } => info!(%term, "this server leads"),

@@ -2,7 +2,6 @@
 
 use crate::door::{Notice, Output};
 use crate::{Engine, ServerConfig};
-use quorate_protocol::member::tag;
 use quorate_protocol::raft::{Configuration, Peer};
 use quorate_protocol::{Member, NodeId, Time};
 use std::net::SocketAddr;
@@ -42,15 +41,6 @@ impl Engine {
         if server.raft.bootstrap(now, Configuration { peers }).is_ok() {
             let servers = waiting.into_iter().map(|(id, _)| id).collect();
             self.outputs.push_back(Output::Noticed(Notice::Bootstrapped { servers }));
-        }
-    }
-
-    /// Tells the others that this server waits no more, so that nobody makes a second cluster with it.
-    pub(crate) fn stop_waiting_to_bootstrap(&mut self, now: Time) {
-        if self.gossip.me().tags.contains_key(tag::EXPECT) {
-            let mut tags = self.gossip.me().tags.clone();
-            tags.remove(tag::EXPECT);
-            self.gossip.set_tags(now, tags);
         }
     }
 }

@@ -122,6 +122,11 @@ pub enum Notice {
         /// The voters.
         servers: Vec<NodeId>,
     },
+    /// A server that belongs to another cluster is among the members: it was founded apart, by `bootstrap_expect` or `-dev`.
+    OtherCluster {
+        /// Its name.
+        node: String,
+    },
     /// Another server leads, or none does.
     LeaderChanged {
         /// Who leads.

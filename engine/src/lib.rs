@@ -25,6 +25,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod bootstrap;
+mod cluster;
 mod config;
 mod describe;
 mod door;

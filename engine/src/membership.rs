@@ -41,6 +41,9 @@ pub fn gossip_config(config: &Config, server: Option<&ServerConfig>) -> quorate_
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
+    if let Some(founder) = server.and_then(|server| crate::cluster::founder(&server.entries)) {
+        tags.insert(tag::CLUSTER.to_owned(), founder.to_string());
+    }
     if let Some(expect) = server.filter(|server| server.waits_for_a_cluster()).map(|server| server.bootstrap_expect) {
         tags.insert(tag::EXPECT.to_owned(), expect.to_string());
     }
@@ -156,6 +159,9 @@ impl Engine {
             }
             MemberEventKind::Join | MemberEventKind::Update => {
                 self.give_up_on(now, member.id, Some(member.generation));
+                if self.server.is_some() && self.is_foreign(member.id) {
+                    self.outputs.push_back(Output::Noticed(Notice::OtherCluster { node: member.name.clone() }));
+                }
                 if member.is_server() {
                     self.bootstrap_if_complete(now);
                     self.release_held(now);

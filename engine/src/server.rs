@@ -114,6 +114,9 @@ impl Server {
 impl Engine {
     /// Takes a message between servers. Only a server may speak Raft: one that gossip or the configuration knows as such.
     pub(crate) fn handle_raft(&mut self, now: Time, from: Origin, message: RaftMessage) {
+        if self.is_foreign(from.id) {
+            return self.count("raft_messages_from_another_cluster");
+        }
         let known_as_server = self.gossip.member(from.id).is_some_and(quorate_protocol::Member::is_server);
         let Some(server) = &mut self.server else { return self.count("raft_messages_to_client") };
         // A pristine server knows nobody yet; the others in its first configuration do know it.

@@ -299,3 +299,22 @@ fn a_question_that_a_dead_leader_has_goes_to_the_next_one() {
     agents.pass(2 * SECOND);
     assert!(matches!(agents.replies.get(&asked), Some(Reply::Read { .. })), "it knows the new leader by now");
 }
+
+/// A server that founds a cluster of its own, as `-dev` does, and then meets another one.
+#[test]
+fn two_clusters_that_meet_are_not_mixed() {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.pass(Duration::from_secs(2));
+    agents.start(config(2, Some(1)));
+    agents.pass(Duration::from_secs(30));
+    for number in [1, 2] {
+        let engine = &agents.engines[&number];
+        assert_eq!(engine.members().count(), 2, "they do know each other");
+        let raft = engine.raft().unwrap();
+        assert_eq!(raft.leader(), Some(id(number)), "each leads its own");
+        assert_eq!(raft.configuration().peers.len(), 1);
+        assert!(raft.term().0 <= 3, "nobody disturbs anybody's terms");
+        assert!(matches!(agents.ask(number, put("a", "1")), Reply::Written { .. }));
+    }
+}

@@ -73,6 +73,8 @@ pub mod tag {
     pub const ID: &str = "id";
     /// How many servers this one waits for before it bootstraps.
     pub const EXPECT: &str = "expect";
+    /// The cluster that a server belongs to: the lowest id of those who founded it.
+    pub const CLUSTER: &str = "cluster";
     /// The version of the program.
     pub const BUILD: &str = "build";
     /// The lowest version of the wire it understands.

@@ -37,7 +37,8 @@ impl Engine {
         if let Some(id) = configuration.peers.keys().find(|id| has_left(id)) {
             return Some(Change::Remove { id: *id });
         }
-        let new = self.live_servers().find(|member| !configuration.peers.contains_key(&member.id));
+        let is_new = |id: NodeId| !configuration.peers.contains_key(&id) && !self.is_foreign(id);
+        let new = self.live_servers().find(|member| is_new(member.id));
         if let Some(member) = new {
             return Some(Change::Add { id: member.id, peer: Peer { address: member.address, voter: false } });
         }
