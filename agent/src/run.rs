@@ -59,6 +59,7 @@ fn refuse(error: &anyhow::Error) -> ExitCode {
 fn start(loaded: Loaded) -> Result<End> {
     let Loaded { config, warnings } = loaded;
     log::start(config.log);
+    allow_open_files();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let end = runtime.block_on(run(config));
@@ -66,9 +67,19 @@ fn start(loaded: Loaded) -> Result<End> {
     end
 }
 
+/// Takes as many open files as the system allows: the usual soft limit of 1024 is fewer than the connections that are served.
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised; many clients at once may be refused");
+    }
+}
+
 async fn run(config: Config) -> Result<End> {
     let clock = Clock::start();
-    let kept = Kept::open(&config)?;
+    let mut kept = Kept::open(&config)?;
     let (command_queue, commands) = mpsc::channel(COMMAND_QUEUE);
     let (inbound_queue, inbound) = mpsc::channel(INBOUND_QUEUE);
     let (reports_queue, reports) = mpsc::channel(REPORT_QUEUE);
@@ -88,7 +99,7 @@ async fn run(config: Config) -> Result<End> {
     let front = Front::new(command_queue.clone(), config.advertise.port());
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
-    let engine = Engine::new(engine_config(&config, &kept)?, clock.now())?;
+    let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
     let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
     let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
     let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
@@ -185,13 +196,14 @@ fn disk_failed(error: &disk::DiskError) {
     std::process::exit(1);
 }
 
-fn engine_config(config: &Config, kept: &Kept) -> Result<quorate_engine::Config> {
+fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
+    let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
         bootstrap_expect: server.bootstrap_expect,
         election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
         heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
-        hard_state: kept.recovered.hard_state,
-        entries: kept.recovered.entries.clone(),
+        hard_state: recovered.hard_state,
+        entries: recovered.entries,
     });
     let join = config
         .retry_join
@@ -218,7 +230,7 @@ fn engine_config(config: &Config, kept: &Kept) -> Result<quorate_engine::Config>
         server,
         definitions: config.services.clone(),
         node_checks: config.checks.clone(),
-        saved: kept.saved.clone(),
+        saved: std::mem::take(&mut kept.saved),
         patience: Patience::default(),
         seed: rand::random(),
     })

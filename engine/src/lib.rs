@@ -42,7 +42,7 @@ mod wait;
 
 pub use config::{Config, Patience, ServerConfig};
 pub use door::{Input, Notice, Output, Ticket};
-pub use leader::desired;
+pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
 pub use quorate_raft::StartError;
 

@@ -462,6 +462,10 @@ impl Checks {
     fn unique_ids(&self, services: &[(Service, Vec<CheckDefinition>)]) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
         for (service, _) in services {
+            if service.id == quorate_engine::SERVER_SERVICE {
+                let remedy = "this id belongs to the servers' own service; give the service another \"id\"";
+                return Err(self.refuse("services", &service.id, remedy));
+            }
             if !seen.insert(&service.id) {
                 let remedy = "two services of this configuration have this id; give one of them another \"id\"";
                 return Err(self.refuse("services", &service.id, remedy));

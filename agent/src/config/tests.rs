@@ -568,3 +568,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ids_of_services_are_unique_and_not_the_servers_own() {
+    for (json, word) in [
+        (r#"{"services": [{"name": "web"}, {"name": "web"}]}"#, "two services"),
+        (r#"{"service": {"name": "consul"}}"#, "belongs to the servers"),
+    ] {
+        let error = both("-dev", json).map(|loaded| loaded.config.services).unwrap_err().to_string();
+        assert!(error.contains(word), "{json}: {error}");
+    }
+}

@@ -3,8 +3,8 @@
 mod reconcile;
 mod servers;
 
-pub use reconcile::desired;
-pub(crate) use reconcile::{SERVER_SERVICE, tagged_addresses};
+pub(crate) use reconcile::tagged_addresses;
+pub use reconcile::{SERVER_SERVICE, desired};
 
 use crate::Engine;
 use crate::door::{Notice, Output};

@@ -11,7 +11,7 @@ use quorate_protocol::{
 use quorate_store::View;
 
 /// The id and name of the service that every server carries in the catalogue.
-pub(crate) const SERVER_SERVICE: &str = "consul";
+pub const SERVER_SERVICE: &str = "consul";
 
 /// The change that the catalogue needs so that it shows this member as it is; none if it does already.
 ///
