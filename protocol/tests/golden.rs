@@ -6,7 +6,7 @@
 // A test's helpers may stop it like the test itself.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use quorate_protocol::raft::{Configuration, LogEntry, Payload, Peer};
+use quorate_protocol::raft::{Configuration, LogEntry, Payload, Peer, RaftBody, RaftMessage};
 use quorate_protocol::wire::local::{SavedCheck, SavedLocal};
 use quorate_protocol::wire::log::{decode_entry, decode_write, encode_entry, encode_write};
 use quorate_protocol::wire::stream::Message;
@@ -128,6 +128,29 @@ fn messages() {
     ];
     for (name, message) in all {
         check(name, &message, Message::encode, Message::decode);
+    }
+}
+
+#[test]
+fn raft_messages() {
+    let entry = LogEntry { term: Term(3), index: LogIndex(12), payload: Payload::Empty };
+    let (previous_index, previous_term, commit_index) = (LogIndex(11), Term(2), LogIndex(10));
+    let all = [
+        ("raft-pre-vote-request", RaftBody::PreVoteRequest { last_index: LogIndex(11), last_term: Term(2) }),
+        ("raft-pre-vote-reply", RaftBody::PreVoteReply { granted: true }),
+        ("raft-vote-request", RaftBody::VoteRequest { last_index: LogIndex(11), last_term: Term(2) }),
+        ("raft-vote-reply", RaftBody::VoteReply { granted: false }),
+        ("raft-append", RaftBody::Append { previous_index, previous_term, entries: vec![entry], commit_index }),
+        ("raft-append-accepted", RaftBody::AppendAccepted { match_index: LogIndex(12) }),
+        (
+            "raft-append-rejected",
+            RaftBody::AppendRejected { previous_index, hint_index: LogIndex(7), hint_term: Term(1) },
+        ),
+        ("raft-heartbeat", RaftBody::Heartbeat { round: 9, commit_index }),
+        ("raft-heartbeat-reply", RaftBody::HeartbeatReply { round: 9 }),
+    ];
+    for (name, body) in all {
+        check(name, &Message::Raft(RaftMessage { term: Term(3), body }), Message::encode, Message::decode);
     }
 }
 
