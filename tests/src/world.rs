@@ -160,7 +160,9 @@ impl World {
     /// # Errors
     /// The first property that did not hold, with what happened last.
     pub fn run(mut self) -> Result<Summary, Box<Failure>> {
-        match self.live() {
+        // An assertion inside an engine is a finding like any other; the world is only read afterwards.
+        let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.live()));
+        match lived.unwrap_or_else(|panic| Violation::seen("nothing_panics", panic_message(panic.as_ref()))) {
             Ok(()) => Ok(self.summary()),
             Err(violation) => Err(Box::new(Failure {
                 options: self.options.clone(),
@@ -738,6 +740,11 @@ impl World {
             options: self.options,
         }
     }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
 }
 
 fn broken_log(why: String) -> Violation {
