@@ -1,5 +1,6 @@
 //! The machine: its verbs, and what follows from each input.
 
+use crate::codec::Codec;
 use crate::config::{Config, Timing};
 use crate::event::{MemberEvent, MemberEventKind};
 use crate::identity::Identity;
@@ -10,7 +11,7 @@ use crate::swim::{Effect, Spread, Swim, SwimTimer};
 use crate::table::Table;
 use crate::timers::Timers;
 use bytes::Buf;
-use foca::State;
+use foca::{Codec as _, State};
 use quorate_protocol::wire::gossip::{GossipMessage, MAX_DATAGRAM, MemberRecord, Rumour, Stamp, check_tags};
 use quorate_protocol::wire::stream::{Destination, Origin};
 use quorate_protocol::{Member, MemberStatus, NodeId, Time};
@@ -175,8 +176,21 @@ impl Gossip {
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
                 self.settle(now);
+                self.meet_acquaintance(now, &packet);
             }
             Err(reason) => self.count(reason),
+        }
+    }
+
+    /// Who probes this agent's former life knows the cluster that this one, restarted, may know nobody of. Asked for it, they also learn
+    /// that this agent is back before they would have failed it.
+    fn meet_acquaintance(&mut self, now: Time, packet: &[u8]) {
+        if self.swim.alive() > 0 {
+            return;
+        }
+        let Ok(foca::Header { src, dst, .. }) = Codec.decode_header(packet) else { return };
+        if dst.id == self.me.id && dst.generation < self.me.generation && src.id != self.me.id {
+            self.join(now, vec![src.address]);
         }
     }
 

@@ -129,6 +129,18 @@ fn a_quick_restart_is_no_failure() {
 }
 
 #[test]
+fn a_restart_that_knows_nobody_is_met_by_those_who_probe_it() {
+    for seed in 0..5 {
+        let mut world = World::joined(4, seed);
+        world.crash(3);
+        world.run(Duration::from_millis(300));
+        world.restart(3, 3, |_| ());
+        world.run_until(secs(3), "back", World::agrees);
+        assert_eq!(world.had(Failed, 3).len(), 0, "seed {seed}: {}", world.trace());
+    }
+}
+
+#[test]
 fn a_failed_member_comes_back() {
     let mut world = World::joined(8, 1);
     world.crash(3);
