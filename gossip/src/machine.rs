@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// How often the table is looked through for members to forget.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
-/// How many failed members are called at each reconnect interval.
+/// How many failed members, and how many suspects, are called at each reconnect interval.
 const CALLS: usize = 2;
 /// How many members are asked at once for records that are missing: one answer usually brings all of them.
 const FETCHES: usize = 2;
@@ -407,6 +407,11 @@ impl Gossip {
         for failed in self.table.failed().sample(&mut self.rng, CALLS) {
             let called = self.swim.call(failed);
             self.count_error(called);
+        }
+        // A suspicion from a time when this agent was cut off: the suspect never heard of it, and foca's timer for it ended with the old
+        // identity. Told directly, it refutes.
+        for suspect in self.swim.suspects().into_iter().take(CALLS) {
+            self.ask(now, suspect);
         }
         self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
     }

@@ -9,6 +9,7 @@ use quorate_gossip::Output;
 use quorate_protocol::MemberStatus;
 use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull};
 use quorate_protocol::wire::stream::Origin;
+use std::time::Duration;
 use world::{World, address, node_id, secs};
 
 fn state(n: usize, generation: u64, renewal: u32, liveness: Liveness) -> MemberState {
@@ -61,6 +62,21 @@ fn that_we_are_down_makes_us_come_back() {
     world.run(secs(5));
     assert!(world.agrees());
     assert!(world.had(Failed, 0).is_empty());
+}
+
+/// Cut off, agent 0 suspects agent 2; then it comes back under a new identity, which ends its timers, and what it tells of it is lost as well.
+#[test]
+fn a_suspicion_that_nobody_heard_of_is_refuted_all_the_same() {
+    for seed in 0..10 {
+        let mut world = World::joined(4, seed);
+        world.agents[0].group = 1;
+        tell(&mut world, state(2, 1, 0, Liveness::Suspect));
+        world.run(Duration::from_millis(600));
+        tell(&mut world, state(0, 1, 0, Liveness::Down));
+        world.run(Duration::from_millis(500));
+        world.agents[0].group = 0;
+        world.run_until(secs(12), &format!("seed {seed}: all alive"), World::agrees);
+    }
 }
 
 #[test]

@@ -218,6 +218,18 @@ fn one_cut_off_accuses_everybody_and_all_recover() {
 }
 
 #[test]
+fn nobody_stays_suspected_by_one_that_was_cut_off() {
+    for tenths in 10..50 {
+        let mut world = World::joined(5, tenths);
+        world.agents[3].group = 1;
+        world.run(Duration::from_millis(tenths * 100));
+        world.agents[3].group = 0;
+        let all_alive = |world: &World| (0..5).all(|n| world.all_see(n, MemberStatus::Alive));
+        world.run_until(secs(10), &format!("all alive after {tenths} tenths of a second"), all_alive);
+    }
+}
+
+#[test]
 fn new_tags_reach_all() {
     for seed in 0..5 {
         let mut world = World::joined(16, seed);

@@ -10,6 +10,9 @@ use quorate_protocol::raft::{HardState, LogEntry};
 use quorate_protocol::wire::log::{decode_entry, encode_entry};
 use std::time::Duration;
 
+/// The longest stall.
+const MAX_STALL: Duration = Duration::from_secs(5);
+
 /// How good a disk is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quality {
@@ -17,7 +20,7 @@ pub struct Quality {
     pub flush: Duration,
     /// The mean of what is added to it.
     pub jitter: Duration,
-    /// The probability that a flush takes a hundred times as long.
+    /// The probability that a flush takes a hundred times as long, five seconds at most.
     pub stall: f64,
     /// The probability that a flush fails, which ends the process.
     pub failure: f64,
@@ -167,7 +170,8 @@ impl Disk {
     fn begin(&mut self, now: Time) -> Time {
         self.flushing = std::mem::take(&mut self.gathered);
         let length = self.quality.flush + self.dice.around(self.quality.jitter);
-        now + if self.dice.chance(self.quality.stall) { length * 100 } else { length }
+        // A stall that began before the heal must end within what convergence is given.
+        now + if self.dice.chance(self.quality.stall) { (length * 100).min(MAX_STALL) } else { length }
     }
 
     fn write(&mut self, record: Record) -> Result<(), String> {
