@@ -4,8 +4,9 @@ use crate::Engine;
 use crate::door::Output;
 use crate::source::{Job, Source};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{Ask, NodeId, Refusal, Reply, Time};
+use quorate_protocol::{Ask, NodeId, ReadRequest, Refusal, Reply, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// More than this many in flight are answered "busy".
 const MAX_IN_FLIGHT: usize = 65_536;
@@ -75,11 +76,13 @@ impl Engine {
             self.count("requests_forwarded_overflow");
             return self.reply(job.source, Reply::Refused(Refusal::Busy));
         }
-        let patience = self.config.patience.reply;
-        let until = match &job.request.ask {
-            Ask::Read(read) => now + patience + read.wait.map(|wait| wait.timeout).unwrap_or_default(),
-            Ask::Write(_) | Ask::Status(_) | Ask::Local(_) => now + patience,
+        let patience = self.config.patience;
+        let wait = match &job.request.ask {
+            Ask::Read(read) => read.wait.map(|wait| wait.timeout).unwrap_or_default(),
+            Ask::Write(_) | Ask::Status(_) | Ask::Local(_) => Duration::ZERO,
         };
+        // However often it is asked anew, whoever asked is not kept longer than one wait for a leader and one for a reply.
+        let until = (now + patience.reply).min(job.arrived + patience.leader + patience.reply) + wait;
         let to = Destination { id: Some(id), address };
         let (hops, request) = (job.hops.saturating_add(1), Box::new(job.request.clone()));
         let generation = self.gossip.member(id).map(|member| member.generation).unwrap_or_default();
@@ -123,7 +126,7 @@ impl Engine {
         for number in moving {
             if let Some(one) = self.forwards.remove(number) {
                 self.outputs.push_back(Output::Message { to: one.to, message: Message::Abandon { id: number } });
-                self.dispatch(now, one.job);
+                self.ask_anew(now, one.job);
             }
         }
     }
@@ -159,8 +162,17 @@ impl Engine {
     fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
         match &one.job.request.ask {
             Ask::Write(_) => self.reply(one.job.source, Reply::Refused(Refusal::Unknown)),
-            Ask::Read(_) => self.dispatch(now, one.job),
+            Ask::Read(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }
+    }
+
+    /// Asks a question again, with what is left of its wait.
+    fn ask_anew(&mut self, now: Time, mut job: Job) {
+        if let Ask::Read(ReadRequest { wait: Some(wait), .. }) = &mut job.request.ask {
+            wait.timeout = wait.timeout.saturating_sub(now.since(job.arrived));
+            job.arrived = now;
+        }
+        self.dispatch(now, job);
     }
 }

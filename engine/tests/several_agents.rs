@@ -300,6 +300,26 @@ fn a_question_that_a_dead_leader_has_goes_to_the_next_one() {
     assert!(matches!(agents.replies.get(&asked), Some(Reply::Read { .. })), "it knows the new leader by now");
 }
 
+#[test]
+fn a_blocking_question_waits_no_longer_because_its_leader_died() {
+    let mut agents = Agents::default();
+    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
+    agents.pass(10 * SECOND);
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
+    let other = if leader == 1 { 2 } else { 1 };
+    agents.ask(leader, put("a", "1"));
+    let index = agents.engines[&leader].store().unwrap().applied_index();
+    let wait = Some(Wait { index, timeout: 60 * SECOND });
+    let asked = agents.send(other, Ask::Read(ReadRequest { wait, ..ReadRequest::now(get("a")) }));
+    agents.pass(50 * SECOND);
+    agents.engines.remove(&leader);
+    agents.pass(9 * SECOND);
+    assert!(!agents.replies.contains_key(&asked), "the new leader waits on");
+    agents.pass(2 * SECOND);
+    assert!(matches!(agents.replies.get(&asked), Some(Reply::Read { .. })), "for what was left");
+}
+
 /// A server that founds a cluster of its own, as `-dev` does, and then meets another one.
 #[test]
 fn two_clusters_that_meet_are_not_mixed() {
