@@ -26,6 +26,9 @@ pub fn log(notice: &Notice) {
         Notice::BecameLeader { term } => info!(%term, "this server leads"),
         Notice::LostLeadership { term } => warn!(%term, "this server no longer leads"),
         Notice::CheckChanged { check_id, status } => info!(check = %check_id, %status, "check changed"),
+        Notice::ServiceReaped { service_id, check_id } => {
+            warn!(service = %service_id, check = %check_id, "service deregistered: critical for too long");
+        }
         Notice::Synced { writes } => debug!(writes, "local services and checks brought to the catalogue"),
         Notice::SyncFailed { why } => {
             warn!(why, "local services and checks are not in the catalogue yet; trying again");

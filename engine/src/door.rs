@@ -151,6 +151,13 @@ pub enum Notice {
         /// Its new status.
         status: Status,
     },
+    /// A local service was deregistered because a check had been critical for as long as its registration allowed.
+    ServiceReaped {
+        /// The service.
+        service_id: String,
+        /// The check.
+        check_id: String,
+    },
     /// Local services and checks were brought to the catalogue.
     Synced {
         /// How many writes it took.

@@ -318,3 +318,27 @@ fn a_late_report_of_a_probe_does_not_speak_for_a_ttl_check() {
     server.engine.handle(server.now, Input::CheckReport { check_id, status, output });
     assert_eq!(server.engine.local_checks()["alive"].status, Status::Critical);
 }
+
+#[test]
+fn a_service_that_stays_critical_is_deregistered_where_it_asked_for_that() {
+    let mut server = Alone::server();
+    let minute = Duration::from_secs(60);
+    let check = CheckDefinition {
+        kind: CheckKind::Ttl { ttl: Duration::from_secs(10) },
+        deregister_critical_service_after: minute,
+        ..CheckDefinition::default()
+    };
+    let service = Service { name: "web".into(), ..Service::default() };
+    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
+    server.pass(minute / 2);
+    let (check_id, output) = ("service:web".to_owned(), String::new());
+    let passing = LocalRequest::UpdateCheck { check_id, status: Status::Passing, output };
+    assert_eq!(server.ask(Ask::Local(passing)), Reply::Done);
+    server.pass(minute);
+    assert!(server.engine.local_services().contains_key("web"), "critical for 50 seconds");
+    server.pass(minute / 4);
+    assert!(!server.engine.local_services().contains_key("web"));
+    let (answer, _) = server.read(Read::Services { node_meta: BTreeMap::new() });
+    assert!(matches!(answer, Answer::Services(services) if !services.contains_key("web")));
+}

@@ -21,6 +21,8 @@ pub struct LocalCheck {
     failures: u32,
     /// When a TTL check falls silent.
     silent_at: Option<Time>,
+    /// When it has been critical for so long that its service goes.
+    reap_at: Option<Time>,
 }
 
 impl LocalCheck {
@@ -31,6 +33,7 @@ impl LocalCheck {
             successes: definition.success_before_passing,
             failures: definition.failures_before_critical.max(definition.failures_before_warning),
             silent_at: None,
+            reap_at: None,
             definition,
         }
     }
@@ -119,6 +122,7 @@ impl Local {
         };
         self.checks.insert(id.clone(), check);
         self.hear(now, &id);
+        self.count_down(now, &id);
     }
 
     pub(super) fn restore_check(&mut self, now: Time, saved: SavedCheck) {
@@ -127,6 +131,7 @@ impl Local {
         if let Some(check) = self.checks.get_mut(&id) {
             (check.status, check.output) = (saved.status, saved.output);
         }
+        self.count_down(now, &id);
     }
 
     pub(super) fn take_check(&mut self, id: &str) -> Option<LocalCheck> {
@@ -134,7 +139,23 @@ impl Local {
         if let Some(at) = check.silent_at {
             self.silences.remove(&(at, id.to_owned()));
         }
+        if let Some(at) = check.reap_at {
+            self.reaps.remove(&(at, id.to_owned()));
+        }
         Some(check)
+    }
+
+    /// A check of a service that is critical counts down to the end of its service, if it was registered to; any other does not.
+    fn count_down(&mut self, now: Time, id: &str) {
+        let Some(check) = self.checks.get_mut(id) else { return };
+        if let Some(at) = check.reap_at.take() {
+            self.reaps.remove(&(at, id.to_owned()));
+        }
+        let patience = check.definition.deregister_critical_service_after;
+        if check.status == Status::Critical && !patience.is_zero() && !check.definition.service_id.is_empty() {
+            check.reap_at = Some(now + patience);
+            self.reaps.insert((now + patience, id.to_owned()));
+        }
     }
 
     /// Somebody spoke for a TTL check: its silence is counted from now.
@@ -188,6 +209,14 @@ impl Engine {
                 said => format!("TTL expired (last output before timeout follows): {said}"),
             };
             self.set_check(now, &id, Status::Critical, &output);
+        }
+        while let Some((_, check_id)) = self.local.reaps.first().cloned().filter(|(at, _)| *at <= now) {
+            self.local.reaps.pop_first();
+            let Some(check) = self.local.checks.get_mut(&check_id) else { continue };
+            check.reap_at = None;
+            let service_id = check.definition.service_id.clone();
+            self.outputs.push_back(Output::Noticed(Notice::ServiceReaped { service_id: service_id.clone(), check_id }));
+            self.deregister_service(now, &service_id);
         }
         self.time_out_sync(now);
     }
@@ -244,6 +273,7 @@ impl Engine {
             return false;
         }
         check.status = status;
+        self.local.count_down(now, id);
         self.outputs.push_back(Output::Noticed(Notice::CheckChanged { check_id: id.to_owned(), status }));
         self.local.want_sync(now);
         true

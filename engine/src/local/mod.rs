@@ -23,6 +23,8 @@ pub struct Local {
     configured: BTreeSet<Key>,
     /// When which TTL check falls silent.
     silences: BTreeSet<(Time, String)>,
+    /// When which check has been critical for so long that its service goes.
+    reaps: BTreeSet<(Time, String)>,
     syncing: Syncing,
 }
 
@@ -48,6 +50,7 @@ impl Local {
             checks: BTreeMap::new(),
             configured: BTreeSet::new(),
             silences: BTreeSet::new(),
+            reaps: BTreeSet::new(),
             syncing: Syncing::new(now),
         };
         let saved = std::mem::take(&mut config.saved);
@@ -102,7 +105,8 @@ impl Local {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Time> {
-        [self.silences.first().map(|(until, _)| *until), Some(self.syncing.deadline())].into_iter().flatten().min()
+        let first = |times: &BTreeSet<(Time, String)>| times.first().map(|(until, _)| *until);
+        [first(&self.silences), first(&self.reaps), Some(self.syncing.deadline())].into_iter().flatten().min()
     }
 
     /// What must survive a restart.
