@@ -147,6 +147,11 @@ impl Agent {
         Ok(())
     }
 
+    /// Whether a process runs here and is not stopped.
+    pub fn is_awake(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.paused_until.is_none())
+    }
+
     /// What the others should know of it.
     pub fn expected(&self) -> Expected {
         Expected {

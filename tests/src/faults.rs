@@ -62,12 +62,59 @@ pub struct Scene {
     pub leader: Option<usize>,
 }
 
-/// Draws the next fault, and how long after it comes the next.
-pub fn draw(scene: Scene, dice: &mut Dice) -> (Fault, Duration) {
-    let seconds = |dice: &mut Dice, low: f64, high: f64| {
-        dice.between(Duration::from_secs_f64(low), Duration::from_secs_f64(high))
+/// Draws what goes wrong next, each after a while, and how long it is until the next draw.
+pub fn draw(scene: Scene, dice: &mut Dice) -> (Vec<(Fault, Duration)>, Duration) {
+    let faults = match scene.leader {
+        Some(leader) if scene.servers > 2 && dice.chance(0.15) => forgotten_promise(scene, leader, dice),
+        _ => vec![(one(scene, dice), Duration::ZERO)],
     };
-    let fault = match dice.below(20) {
+    (faults, dice.around(INTERVAL))
+}
+
+/// What happens to a leader right after its election, if something does: the moments in which entries of its own term and of earlier ones are
+/// on some disks and not on others (dissertation, figure 3.7).
+pub fn ambush(leader: usize, agents: usize, dice: &mut Dice) -> Option<(Fault, Duration)> {
+    if !dice.chance(0.3) {
+        return None;
+    }
+    let fault = match dice.below(3) {
+        0 => Fault::Kill { agents: vec![(leader, seconds(dice, 0.01, 1.5))] },
+        1 => Fault::Pause { agent: leader, length: seconds(dice, 0.1, 3.0) },
+        _ => alone(leader, agents, seconds(dice, 0.2, 4.0)),
+    };
+    Some((fault, seconds(dice, 0.0, 0.05)))
+}
+
+/// A follower is cut off from its leader and stands for election again and again, while the others start anew, one after the other: who
+/// starts anew has forgotten that it promised the leader a lease.
+fn forgotten_promise(scene: Scene, leader: usize, dice: &mut Dice) -> Vec<(Fault, Duration)> {
+    let mut followers: Vec<usize> = (0..scene.servers).filter(|server| *server != leader).collect();
+    dice.shuffle(&mut followers);
+    let Some(rival) = followers.pop() else { return Vec::new() };
+    let links = vec![(leader, rival), (rival, leader)];
+    let cut = Fault::Cut { shape: "one pair", links, length: seconds(dice, 1.0, 4.0) };
+    let restarts = followers.into_iter().map(|follower| {
+        let fault = Fault::Kill { agents: vec![(follower, seconds(dice, 0.001, 0.03))] };
+        (fault, seconds(dice, 0.4, 1.0))
+    });
+    std::iter::once((cut, Duration::ZERO)).chain(restarts).collect()
+}
+
+fn alone(agent: usize, agents: usize, length: Duration) -> Fault {
+    let others = (0..agents).filter(|other| *other != agent);
+    Fault::Cut {
+        shape: "one alone",
+        links: others.flat_map(|other| [(agent, other), (other, agent)]).collect(),
+        length,
+    }
+}
+
+fn seconds(dice: &mut Dice, low: f64, high: f64) -> Duration {
+    dice.between(Duration::from_secs_f64(low), Duration::from_secs_f64(high))
+}
+
+fn one(scene: Scene, dice: &mut Dice) -> Fault {
+    match dice.below(20) {
         0..8 => {
             let (shape, links) = cut(scene, dice);
             // Some are shorter than any timeout, some longer than all of them.
@@ -87,8 +134,7 @@ pub fn draw(scene: Scene, dice: &mut Dice) -> (Fault, Duration) {
             Fault::Disk { agent: dice.below(scene.servers), quality: Quality::SLOW, length: seconds(dice, 1.0, 10.0) }
         }
         _ => Fault::Weather { weather: storm(dice), length: seconds(dice, 1.0, 8.0) },
-    };
-    (fault, dice.around(INTERVAL))
+    }
 }
 
 fn victim(scene: Scene, dice: &mut Dice) -> usize {
@@ -150,28 +196,33 @@ mod tests {
         let scene = Scene { agents: 5, servers: 3, leader: Some(1) };
         let mut kinds = BTreeSet::new();
         for _ in 0..2000 {
-            let (fault, next) = draw(scene, &mut dice);
+            let (faults, next) = draw(scene, &mut dice);
             assert!(next <= INTERVAL * 4);
-            kinds.insert(match fault {
-                Fault::Cut { shape, links, .. } => {
-                    assert!(links.iter().all(|(from, to)| from != to && *from < 5 && *to < 5));
-                    shape
-                }
-                Fault::Kill { agents } => {
-                    assert!(agents.iter().all(|(agent, _)| *agent < 5));
-                    "kill"
-                }
-                Fault::Pause { agent, .. } => {
-                    assert!(agent < 5);
-                    "pause"
-                }
-                Fault::Disk { agent, .. } => {
-                    assert!(agent < 3, "clients write no log");
-                    "disk"
-                }
-                Fault::Weather { .. } => "weather",
-            });
+            let ambush = ambush(1, 5, &mut dice).map(|(fault, _)| fault);
+            kinds.extend(faults.into_iter().map(|(fault, _)| fault).chain(ambush).map(kind_of));
         }
         assert_eq!(kinds.len(), 10, "{kinds:?}");
+    }
+
+    fn kind_of(fault: Fault) -> &'static str {
+        match fault {
+            Fault::Cut { shape, links, .. } => {
+                assert!(links.iter().all(|(from, to)| from != to && *from < 5 && *to < 5));
+                shape
+            }
+            Fault::Kill { agents } => {
+                assert!(agents.iter().all(|(agent, _)| *agent < 5));
+                "kill"
+            }
+            Fault::Pause { agent, .. } => {
+                assert!(agent < 5);
+                "pause"
+            }
+            Fault::Disk { agent, .. } => {
+                assert!(agent < 3, "clients write no log");
+                "disk"
+            }
+            Fault::Weather { .. } => "weather",
+        }
     }
 }

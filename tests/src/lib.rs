@@ -16,6 +16,7 @@
 //! can go wrong is in [`faults`], [`network`] and [`disk`]; what must hold anyway is in [`checks`]. `just sim SEED` replays one seed.
 
 pub mod agent;
+pub mod brief;
 pub mod checks;
 pub mod clients;
 pub mod clock;

@@ -2,26 +2,26 @@
 
 use crate::agent::Agent;
 use crate::checks::applied_states_equal::AppliedStatesEqual;
+use crate::checks::catalog_follows_members::{self, CatalogFollowsMembers};
 use crate::checks::committed_stays::CommittedStays;
 use crate::checks::every_request_is_answered::EveryRequestIsAnswered;
 use crate::checks::index_never_goes_back::IndexNeverGoesBack;
+use crate::checks::local_services_reach_catalog::{self, LocalServicesReachCatalog};
 use crate::checks::logs_match::Logs;
 use crate::checks::members_converge_after_heal::{self, Expected};
 use crate::checks::no_wakeup_lost::NoWakeupLost;
 use crate::checks::nothing_acknowledged_is_lost::NothingAcknowledgedIsLost;
 use crate::checks::one_leader_per_term::OneLeaderPerTerm;
 use crate::checks::serves_after_heal::ServesAfterHeal;
-use crate::checks::{Checked, Violation};
-use crate::checks::{
-    catalog_follows_members, kv_is_linearizable, local_services_reach_catalog, stale_reads_show_the_past,
-};
+use crate::checks::{Checked, Violation, kv_is_linearizable, stale_reads_show_the_past};
 use crate::clients::Clients;
 use crate::disk::Record;
 use quorate_engine::Ticket;
 use quorate_protocol::raft::LogEntry;
-use quorate_protocol::{Answer, LogIndex, Read, Term, Time, Write};
+use quorate_protocol::{Answer, Check, LogIndex, Read, Row, Term, Time, Write};
 use quorate_store::{Store, View};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Questions asked of a view after each apply. All of them would cost as much as everything else together; in turn they
@@ -44,6 +44,8 @@ pub struct Observer {
     /// What was acknowledged.
     pub acknowledgements: NothingAcknowledgedIsLost,
     requests: EveryRequestIsAnswered,
+    catalog: CatalogFollowsMembers,
+    local: LocalServicesReachCatalog,
     /// Blocking questions.
     pub wakeups: NoWakeupLost,
     /// Who serves.
@@ -63,6 +65,8 @@ impl Observer {
             indexes: IndexNeverGoesBack::default(),
             acknowledgements: NothingAcknowledgedIsLost::new(agents),
             requests: EveryRequestIsAnswered::default(),
+            catalog: CatalogFollowsMembers::default(),
+            local: LocalServicesReachCatalog::default(),
             wakeups: NoWakeupLost::default(),
             serves: ServesAfterHeal::default(),
         }
@@ -138,6 +142,7 @@ impl Observer {
     /// A process has ended.
     pub fn process_ended(&mut self, agent: usize) {
         self.requests.agent_ended(agent);
+        self.local.agent_ended(agent);
         self.wakeups.agent_ended(agent);
     }
 
@@ -155,13 +160,21 @@ impl Observer {
     /// Looks for what does not come although it should.
     ///
     /// # Errors
-    /// When it breaks `every_request_is_answered` or `no_wakeup_lost`.
-    pub fn look(&mut self, now: Time, leader: Option<&Agent>) -> Checked {
+    /// When it breaks `every_request_is_answered`, `no_wakeup_lost`, `catalog_follows_members` or `local_services_reach_catalog`.
+    pub fn look(&mut self, now: Time, leader: Option<&Agent>, awake: &[&Agent]) -> Checked {
         self.requests.check(now)?;
-        match view_of(leader) {
-            Some(view) => self.wakeups.check(now, |read| view.read(read).1),
-            None => Ok(()),
+        let (Some(leader), Some(view)) = (leader.filter(|leader| leader.is_awake()), view_of(leader)) else {
+            return Ok(());
+        };
+        self.wakeups.check(now, |read| view.read(read).1)?;
+        if let Some(process) = &leader.process {
+            let members = process.engine.members();
+            self.catalog.look(now, leader.number, members, &all_checks(&view))?;
         }
+        for agent in awake {
+            self.local.look(now, agent.number, compare_local(agent, &view))?;
+        }
+        Ok(())
     }
 
     /// Whether everybody knows everybody.
@@ -187,18 +200,11 @@ impl Observer {
             Answer::Nodes(nodes) => Some(nodes),
             _ => None,
         });
-        let checks = rows(&view, &Read::ChecksInState { status: None, node_meta: BTreeMap::new() }, of_checks);
-        catalog_follows_members::check(&nodes, &checks, expected)?;
+        catalog_follows_members::check(&nodes, &all_checks(&view), expected)?;
         for agent in running {
+            compare_local(agent, &view)?;
             let Some(process) = &agent.process else { continue };
-            let services = rows(&view, &Read::NodeServices { node: agent.name.clone() }, |answer| match answer {
-                Answer::NodeServices(node) => Some(node.map(|node| node.services).unwrap_or_default()),
-                _ => None,
-            });
-            let checks = rows(&view, &Read::NodeChecks { node: agent.name.clone() }, of_checks);
-            let (local, local_checks) = (process.engine.local_services(), process.engine.local_checks());
-            local_services_reach_catalog::check(&agent.name, local, &local_checks, &services, &checks)?;
-            self.acknowledgements.services_remain(agent.number, local)?;
+            self.acknowledgements.services_remain(agent.number, process.engine.local_services())?;
         }
         Ok(())
     }
@@ -233,11 +239,27 @@ fn view_of(agent: Option<&Agent>) -> Option<View> {
     Some(agent?.process.as_ref()?.engine.store()?.view())
 }
 
+/// Compares what an agent has with what the catalogue has of it.
+fn compare_local(agent: &Agent, view: &View) -> Checked {
+    let Some(process) = &agent.process else { return Ok(()) };
+    let services = rows(view, &Read::NodeServices { node: agent.name.clone() }, |answer| match answer {
+        Answer::NodeServices(node) => Some(node.map(|node| node.services).unwrap_or_default()),
+        _ => None,
+    });
+    let checks = rows(view, &Read::NodeChecks { node: agent.name.clone() }, of_checks);
+    let (local, local_checks) = (process.engine.local_services(), process.engine.local_checks());
+    local_services_reach_catalog::check(&agent.name, local, &local_checks, &services, &checks)
+}
+
+fn all_checks(view: &View) -> Vec<Arc<Row<Check>>> {
+    rows(view, &Read::ChecksInState { status: None, node_meta: BTreeMap::new() }, of_checks)
+}
+
 fn rows<T: Default>(view: &View, read: &Read, of: impl FnOnce(Answer) -> Option<T>) -> T {
     of(view.read(read).0).unwrap_or_default()
 }
 
-fn of_checks(answer: Answer) -> Option<Vec<std::sync::Arc<quorate_protocol::Row<quorate_protocol::Check>>>> {
+fn of_checks(answer: Answer) -> Option<Vec<Arc<Row<Check>>>> {
     match answer {
         Answer::Checks(checks) => Some(checks),
         _ => None,

@@ -8,6 +8,7 @@
 //! ```
 
 use crate::agent::{Agent, number_of};
+use crate::brief;
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::checks::one_lease_at_a_time::{self, Earlier};
 use crate::checks::{Checked, Violation};
@@ -79,6 +80,7 @@ enum Event {
         start: u64,
     },
     Fault,
+    Hurt(Fault),
     Unblock {
         links: Vec<(usize, usize)>,
     },
@@ -88,6 +90,7 @@ enum Event {
     WeatherClears,
     Heal,
     LastFarewells,
+    Upset,
     Look,
     Quiet,
     End,
@@ -205,8 +208,10 @@ impl World {
         }
         self.queue.push(seconds(4), Event::Fault);
         self.queue.push(heal, Event::Heal);
-        self.queue.push(heal + RECOVERY, Event::LastFarewells);
         self.queue.push(heal + RECOVERY, Event::Look);
+        self.queue.push(heal + RECOVERY, Event::Upset);
+        let farewells = self.dice.between(Duration::from_secs(4), Duration::from_secs(8));
+        self.queue.push(heal + RECOVERY + farewells, Event::LastFarewells);
         self.queue.push(end - QUIET, Event::Quiet);
         self.queue.push(end, Event::End);
     }
@@ -230,6 +235,7 @@ impl World {
             Event::Resume { agent, start } if self.runs(agent, start) => self.resume(agent),
             Event::Persisted { .. } | Event::Probe { .. } | Event::Resume { .. } => Ok(()),
             Event::Fault => self.next_fault(),
+            Event::Hurt(fault) => self.hurt(fault),
             Event::Unblock { links } => {
                 self.unblock(&links);
                 Ok(())
@@ -248,6 +254,7 @@ impl World {
             }
             Event::Heal => self.heal(),
             Event::LastFarewells => self.last_farewells(),
+            Event::Upset => self.upset(),
             Event::Look => self.look(),
             Event::Quiet => {
                 self.quiet = true;
@@ -399,6 +406,9 @@ impl World {
         match notice {
             Notice::BecameLeader { term } => {
                 one_lease_at_a_time::elected(agent, *term, &self.earlier_leaders(agent))?;
+                if let Some((fault, after)) = faults::ambush(agent, self.options.agents, &mut self.fault_dice) {
+                    self.queue.push(self.now + after, Event::Hurt(fault));
+                }
                 let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
                 process.leads = Some(*term);
                 let log = process.engine.raft().map(|raft| raft.entries()).unwrap_or_default();
@@ -491,7 +501,11 @@ impl World {
             let learnt = self.clients.answered(self.now, ticket, &refused);
             return self.learn(learnt);
         }
-        self.trace.say(self.now, Some(agent), format!("client {client} asks {}: {:?}", ticket.0, request.ask));
+        self.trace.say(
+            self.now,
+            Some(agent),
+            format!("client {client} asks {}: {}", ticket.0, brief::ask(&request.ask)),
+        );
         self.observer.asked(self.now, ticket, agent, wait, watch);
         if let Some(patience) = patience {
             self.queue.push(self.now + patience, Event::GiveUp { ticket });
@@ -508,7 +522,7 @@ impl World {
     }
 
     fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Checked {
-        self.trace.say(self.now, None, format!("request {} is told {reply:?}", ticket.0));
+        self.trace.say(self.now, None, format!("request {} is told {}", ticket.0, brief::reply(reply)));
         self.observer.ended(ticket);
         let learnt = self.clients.answered(self.now, ticket, reply);
         if let Some((write, index)) = &learnt.written {
@@ -537,8 +551,18 @@ impl World {
             return Ok(());
         }
         let scene = Scene { agents: self.options.agents, servers: self.options.servers, leader: self.leader() };
-        let (fault, next) = faults::draw(scene, &mut self.fault_dice);
+        let (faults, next) = faults::draw(scene, &mut self.fault_dice);
         self.queue.push(self.now + next, Event::Fault);
+        for (fault, after) in faults {
+            self.queue.push(self.now + after, Event::Hurt(fault));
+        }
+        Ok(())
+    }
+
+    fn hurt(&mut self, fault: Fault) -> Checked {
+        if self.healing {
+            return Ok(());
+        }
         self.trace.say(self.now, None, format!("{fault:?}"));
         self.faults += 1;
         match fault {
@@ -657,9 +681,20 @@ impl World {
         Ok(())
     }
 
-    /// By now everybody knows everybody again. Of those that are not servers, some leave and some are killed for good.
-    fn last_farewells(&mut self) -> Checked {
+    /// By now everybody knows everybody again. A last change of leaders, while clients wait for answers: those that wait at the old
+    /// leader must not be forgotten.
+    fn upset(&mut self) -> Checked {
         self.check_members()?;
+        self.observer.wakeups.forget();
+        if let Some(leader) = self.leader() {
+            self.trace.say(self.now, Some(leader), "is paused as the leader".into());
+            self.pause(leader, Duration::from_secs(2));
+        }
+        Ok(())
+    }
+
+    /// Of those that are not servers, some leave and some are killed for good.
+    fn last_farewells(&mut self) -> Checked {
         let clients = self.options.servers..self.options.agents;
         for agent in clients {
             match self.dice.below(4) {
@@ -675,14 +710,14 @@ impl World {
                 _ => {}
             }
         }
-        self.observer.wakeups.forget();
         Ok(())
     }
 
     fn look(&mut self) -> Checked {
         self.queue.push(self.now + LOOK, Event::Look);
         let leader = self.leader();
-        self.observer.look(self.now, leader.map(|leader| &self.agents[leader]))?;
+        let awake: Vec<&Agent> = self.agents.iter().filter(|agent| agent.is_awake()).collect();
+        self.observer.look(self.now, leader.map(|leader| &self.agents[leader]), &awake)?;
         if self.quiet && self.converged_after.is_none() && self.check_convergence().is_ok() {
             self.converged_after = Some(self.now.since(Time::ZERO + Duration::from_secs(self.options.seconds) - QUIET));
         }

@@ -3,8 +3,58 @@
 use super::members_converge_after_heal::{Expected, Fate};
 use super::{Checked, Violation};
 use quorate_protocol::check::SERF_HEALTH;
-use quorate_protocol::{Check, Node, Row, Status};
+use quorate_protocol::{Check, Member, MemberStatus, Node, Row, Status, Time};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon what the leader's own gossip knows is in its catalogue. An event does it within a flush; the pass over all members, which repairs what an event
+/// missed, comes every 8 s here: so a missing event is seen.
+const BOUND: Duration = Duration::from_secs(4);
+
+/// Watches that the leader follows its own members promptly.
+#[derive(Debug, Default)]
+pub struct CatalogFollowsMembers {
+    behind: Option<(usize, String, Time)>,
+}
+
+impl CatalogFollowsMembers {
+    /// Looks at the leader's members and its catalogue.
+    ///
+    /// # Errors
+    /// When they have differed in the same way for too long.
+    pub fn look<'a>(
+        &mut self,
+        now: Time,
+        leader: usize,
+        members: impl Iterator<Item = &'a Member>,
+        checks: &[Arc<Row<Check>>],
+    ) -> Checked {
+        let differs = members.into_iter().find_map(|member| {
+            let health = checks.iter().find(|check| check.node == member.name && check.id == SERF_HEALTH);
+            let wanted = match member.status {
+                MemberStatus::Alive | MemberStatus::Suspect | MemberStatus::Leaving => Some(Status::Passing),
+                MemberStatus::Failed => Some(Status::Critical),
+                MemberStatus::Left => None,
+            };
+            let found = health.map(|check| check.status);
+            (found != wanted).then(|| format!("{} is {:?} and has serfHealth {found:?}", member.name, member.status))
+        });
+        let Some(differs) = differs else {
+            self.behind = None;
+            return Ok(());
+        };
+        match &self.behind {
+            Some((who, what, since)) if *who == leader && *what == differs => {
+                if now.since(*since) > BOUND {
+                    let seen = format!("agent {leader} leads, and for {:?} {differs}", now.since(*since));
+                    return Violation::seen("catalog_follows_members", seen);
+                }
+            }
+            _ => self.behind = Some((leader, differs, now)),
+        }
+        Ok(())
+    }
+}
 
 /// Whether a catalogue has every agent as it is.
 ///
@@ -72,5 +122,24 @@ mod tests {
         for (why, nodes, checks) in bad {
             assert!(check(&nodes, &checks).is_err(), "{why}");
         }
+    }
+
+    #[test]
+    fn a_leader_that_does_not_follow_its_members_is_seen() {
+        let member = Member {
+            id: expected(1, Fate::Running).id,
+            name: "n1".into(),
+            address: ([10, 0, 0, 1], 8301).into(),
+            tags: std::collections::BTreeMap::new(),
+            status: MemberStatus::Failed,
+            generation: 1,
+        };
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let mut check = CatalogFollowsMembers::default();
+        let mut look = |now, status| check.look(now, 0, std::iter::once(&member), &[health(1, status)]);
+        assert_eq!(look(at(1), Status::Passing), Ok(()), "it has only just failed");
+        assert_eq!(look(at(2), Status::Critical), Ok(()));
+        assert_eq!(look(at(9), Status::Passing), Ok(()));
+        assert!(look(at(14), Status::Passing).is_err());
     }
 }

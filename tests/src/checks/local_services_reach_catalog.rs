@@ -2,14 +2,50 @@
 
 use super::{Checked, Violation};
 use quorate_protocol::check::SERF_HEALTH;
-use quorate_protocol::{Check, Row, Service};
+use quorate_protocol::{Check, Row, Service, Time};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PROPERTY: &str = "local_services_reach_catalog";
 
 /// The id of the service that the leader itself registers for every server, in Consul's word.
 const SERVER_SERVICE: &str = "consul";
+
+/// How soon a change is in the catalogue. It is brought there at once; the full comparison, which repairs what that missed, comes every 6 to 12 s here.
+const BOUND: Duration = Duration::from_secs(4);
+
+/// Watches that changes are brought to the catalogue promptly.
+#[derive(Debug, Default)]
+pub struct LocalServicesReachCatalog {
+    /// By agent: what is behind, and since when.
+    behind: BTreeMap<usize, (String, Time)>,
+}
+
+impl LocalServicesReachCatalog {
+    /// An agent's state was compared with the catalogue.
+    ///
+    /// # Errors
+    /// When it has differed in the same way for too long.
+    pub fn look(&mut self, now: Time, agent: usize, compared: Checked) -> Checked {
+        let Err(violation) = compared else {
+            self.behind.remove(&agent);
+            return Ok(());
+        };
+        let (what, since) = self.behind.entry(agent).or_insert_with(|| (violation.seen.clone(), now));
+        if *what != violation.seen {
+            (*what, *since) = (violation.seen, now);
+        } else if now.since(*since) > BOUND {
+            return Err(violation);
+        }
+        Ok(())
+    }
+
+    /// An agent's process has ended.
+    pub fn agent_ended(&mut self, agent: usize) {
+        self.behind.remove(&agent);
+    }
+}
 
 /// Whether the catalogue has of a node what its agent has.
 ///
@@ -77,5 +113,19 @@ mod tests {
         assert!(check(vec![service("web1", 80), service("web2", 80)], good()).is_err(), "one too many");
         assert!(check(vec![service("web1", 80)], vec![]).is_err(), "a check is missing");
         assert!(check(vec![service("web1", 80)], vec![status("c1", Critical)]).is_err(), "an old status");
+    }
+
+    #[test]
+    fn what_stays_different_is_seen() {
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let differs = |what: &str| Violation::seen(PROPERTY, what);
+        let mut check = LocalServicesReachCatalog::default();
+        assert_eq!(check.look(at(0), 0, differs("a")), Ok(()));
+        assert_eq!(check.look(at(4), 0, differs("b")), Ok(()), "it has changed again");
+        assert_eq!(check.look(at(8), 0, differs("b")), Ok(()));
+        assert_eq!(check.look(at(9), 1, differs("b")), Ok(()), "another agent");
+        assert!(check.look(at(9), 0, differs("b")).is_err());
+        assert_eq!(check.look(at(10), 0, Ok(())), Ok(()));
+        assert_eq!(check.look(at(20), 0, differs("b")), Ok(()));
     }
 }

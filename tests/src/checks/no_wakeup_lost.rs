@@ -9,8 +9,9 @@ use quorate_protocol::{LogIndex, Read, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How soon. Two hops each way, a flush and a pass of the anti-entropy are far below it.
-const BOUND: Duration = Duration::from_secs(2);
+/// How soon. Two hops each way and a flush are far below it; a question that waits at a leader that is stopped for two seconds must move on when it
+/// is continued.
+const BOUND: Duration = Duration::from_secs(4);
 
 /// The blocking questions without an answer, by the number of their request.
 #[derive(Debug, Default)]
@@ -100,8 +101,8 @@ mod tests {
         check.waits(2, 1, read, LogIndex(7));
         assert_eq!(check.check(at(1), |_| LogIndex(5)), Ok(()), "nothing has changed");
         assert_eq!(check.check(at(60), |_| LogIndex(6)), Ok(()), "it has only just changed");
-        assert_eq!(check.check(at(62), |_| LogIndex(6)), Ok(()));
-        assert!(check.check(at(63), |_| LogIndex(6)).is_err());
+        assert_eq!(check.check(at(64), |_| LogIndex(6)), Ok(()));
+        assert!(check.check(at(65), |_| LogIndex(6)).is_err());
         check.ended(1);
         assert_eq!(check.check(at(90), |_| LogIndex(7)), Ok(()));
         assert_eq!(check.len(), 1);
