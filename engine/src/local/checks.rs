@@ -19,10 +19,6 @@ pub struct LocalCheck {
     /// Consecutive results towards a threshold. They start full, so the first result counts at once.
     successes: u32,
     failures: u32,
-    /// When a TTL check falls silent.
-    silent_at: Option<Time>,
-    /// When it has been critical for so long that its service goes.
-    reap_at: Option<Time>,
 }
 
 impl LocalCheck {
@@ -32,8 +28,6 @@ impl LocalCheck {
             output: String::new(),
             successes: definition.success_before_passing,
             failures: definition.failures_before_critical.max(definition.failures_before_warning),
-            silent_at: None,
-            reap_at: None,
             definition,
         }
     }
@@ -136,37 +130,28 @@ impl Local {
 
     pub(super) fn take_check(&mut self, id: &str) -> Option<LocalCheck> {
         let check = self.checks.remove(id)?;
-        if let Some(at) = check.silent_at {
-            self.silences.remove(&(at, id.to_owned()));
-        }
-        if let Some(at) = check.reap_at {
-            self.reaps.remove(&(at, id.to_owned()));
-        }
+        self.silences.clear(id);
+        self.reaps.clear(id);
         Some(check)
     }
 
     /// A check of a service that is critical counts down to the end of its service, if it was registered to; any other does not.
     fn count_down(&mut self, now: Time, id: &str) {
-        let Some(check) = self.checks.get_mut(id) else { return };
-        if let Some(at) = check.reap_at.take() {
-            self.reaps.remove(&(at, id.to_owned()));
-        }
+        let Some(check) = self.checks.get(id) else { return };
         let patience = check.definition.deregister_critical_service_after;
         if check.status == Status::Critical && !patience.is_zero() && !check.definition.service_id.is_empty() {
-            check.reap_at = Some(now + patience);
-            self.reaps.insert((now + patience, id.to_owned()));
+            self.reaps.set(id, now + patience);
+        } else {
+            self.reaps.clear(id);
         }
     }
 
     /// Somebody spoke for a TTL check: its silence is counted from now.
     fn hear(&mut self, now: Time, id: &str) {
-        let Some(check) = self.checks.get_mut(id) else { return };
-        let CheckKind::Ttl { ttl } = check.definition.kind else { return };
-        if let Some(at) = check.silent_at {
-            self.silences.remove(&(at, id.to_owned()));
+        let kind = self.checks.get(id).map(|check| &check.definition.kind);
+        if let Some(CheckKind::Ttl { ttl }) = kind {
+            self.silences.set(id, now + *ttl);
         }
-        check.silent_at = Some(now + ttl);
-        self.silences.insert((now + ttl, id.to_owned()));
     }
 }
 
@@ -199,10 +184,8 @@ impl Engine {
 
     /// Silence for longer than the TTL is critical; what was said last stays to be read.
     pub(crate) fn time_out_local(&mut self, now: Time) {
-        while let Some((_, id)) = self.local.silences.first().cloned().filter(|(at, _)| *at <= now) {
-            self.local.silences.pop_first();
-            let Some(check) = self.local.checks.get_mut(&id) else { continue };
-            check.silent_at = None;
+        while let Some(id) = self.local.silences.take_due(now) {
+            let Some(check) = self.local.checks.get(&id) else { continue };
             let output = match check.output.as_str() {
                 "" => "TTL expired".to_owned(),
                 said if said.starts_with("TTL expired") => said.to_owned(),
@@ -210,10 +193,8 @@ impl Engine {
             };
             self.set_check(now, &id, Status::Critical, &output);
         }
-        while let Some((_, check_id)) = self.local.reaps.first().cloned().filter(|(at, _)| *at <= now) {
-            self.local.reaps.pop_first();
-            let Some(check) = self.local.checks.get_mut(&check_id) else { continue };
-            check.reap_at = None;
+        while let Some(check_id) = self.local.reaps.take_due(now) {
+            let Some(check) = self.local.checks.get(&check_id) else { continue };
             let service_id = check.definition.service_id.clone();
             self.outputs.push_back(Output::Noticed(Notice::ServiceReaped { service_id: service_id.clone(), check_id }));
             self.deregister_service(now, &service_id);

@@ -1,6 +1,7 @@
 //! The agent's own services and checks, and how the catalogue learns of them.
 
 mod checks;
+mod countdowns;
 mod services;
 mod sync;
 
@@ -9,6 +10,7 @@ pub use sync::{LocalState, Remote, difference};
 
 use crate::{Config, Engine};
 use checks::LocalCheck;
+use countdowns::Countdowns;
 use quorate_protocol::{Check, CheckDefinition, Node, Service, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use sync::Syncing;
@@ -22,9 +24,9 @@ pub struct Local {
     /// What came from the configuration and is therefore not saved.
     configured: BTreeSet<Key>,
     /// When which TTL check falls silent.
-    silences: BTreeSet<(Time, String)>,
+    silences: Countdowns,
     /// When which check has been critical for so long that its service goes.
-    reaps: BTreeSet<(Time, String)>,
+    reaps: Countdowns,
     syncing: Syncing,
 }
 
@@ -49,8 +51,8 @@ impl Local {
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             configured: BTreeSet::new(),
-            silences: BTreeSet::new(),
-            reaps: BTreeSet::new(),
+            silences: Countdowns::default(),
+            reaps: Countdowns::default(),
             syncing: Syncing::new(now),
         };
         let saved = std::mem::take(&mut config.saved);
@@ -105,8 +107,8 @@ impl Local {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Time> {
-        let first = |times: &BTreeSet<(Time, String)>| times.first().map(|(until, _)| *until);
-        [first(&self.silences), first(&self.reaps), Some(self.syncing.deadline())].into_iter().flatten().min()
+        let deadlines = [self.silences.deadline(), self.reaps.deadline(), Some(self.syncing.deadline())];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What must survive a restart.
