@@ -185,6 +185,17 @@ fn server_and_client() -> Agents {
     agents
 }
 
+/// Three servers with a leader; its number, and that of another.
+fn three_servers() -> (Agents, u8, u8) {
+    let mut agents = Agents::default();
+    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
+    agents.pass(10 * SECOND);
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
+    let other = if leader == 1 { 2 } else { 1 };
+    (agents, leader, other)
+}
+
 #[test]
 fn a_restarted_agent_is_not_given_answers_to_its_former_self() {
     let mut agents = server_and_client();
@@ -288,12 +299,7 @@ fn what_belongs_to_one_agent_is_not_done_for_another() {
 
 #[test]
 fn a_question_that_a_dead_leader_has_goes_to_the_next_one() {
-    let mut agents = Agents::default();
-    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
-    agents.pass(10 * SECOND);
-    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
-    let leader = (1..=3).find(leads).unwrap();
-    let other = if leader == 1 { 2 } else { 1 };
+    let (mut agents, leader, other) = three_servers();
     agents.engines.remove(&leader);
     let asked = agents.send(other, Ask::Read(ReadRequest::now(get("a"))));
     agents.pass(2 * SECOND);
@@ -302,12 +308,7 @@ fn a_question_that_a_dead_leader_has_goes_to_the_next_one() {
 
 #[test]
 fn a_blocking_question_waits_no_longer_because_its_leader_died() {
-    let mut agents = Agents::default();
-    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
-    agents.pass(10 * SECOND);
-    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
-    let leader = (1..=3).find(leads).unwrap();
-    let other = if leader == 1 { 2 } else { 1 };
+    let (mut agents, leader, other) = three_servers();
     agents.ask(leader, put("a", "1"));
     let index = agents.engines[&leader].store().unwrap().applied_index();
     let wait = Some(Wait { index, timeout: 60 * SECOND });
