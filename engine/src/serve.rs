@@ -9,10 +9,7 @@ impl Engine {
     /// Serves a request here, as [`Engine::route`] decided.
     pub(crate) fn serve(&mut self, now: Time, job: Job) {
         match &job.request.ask {
-            Ask::Write(write) => {
-                let write = write.clone();
-                self.propose(now, job.source, &write);
-            }
+            Ask::Write(write) => self.propose(now, job.source, write),
             Ask::Read(read) => match read.consistency {
                 Consistency::Stale => self.answer_job(now, job),
                 Consistency::Default if self.holds_lease(now) => self.answer_job(now, job),
@@ -29,9 +26,8 @@ impl Engine {
 
     /// Answers a question whose consistency is settled: at once, or when what it waits for has changed.
     pub(crate) fn answer_job(&mut self, now: Time, job: Job) {
-        if let Ask::Read(request) = &job.request.ask {
-            let request = request.clone();
-            self.answer_or_wait(now, job, request);
+        if let Ask::Read(request) = job.request.ask {
+            self.answer_or_wait(now, job.source, job.hops, request);
         }
     }
 

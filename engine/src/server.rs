@@ -287,6 +287,7 @@ impl Engine {
             }
             self.notice_own_term(now, entry.term);
         }
+        self.announce_cluster(now);
         self.answer_confirmed(now);
     }
 

@@ -22,7 +22,8 @@ pub struct Waiting {
 
 #[derive(Debug)]
 struct Waiter {
-    job: Job,
+    source: Source,
+    hops: u8,
     request: ReadRequest,
     wait: Wait,
     until: Time,
@@ -43,7 +44,7 @@ impl Waiting {
         self.last += 1;
         let number = self.last;
         self.deadlines.insert((waiter.until, number));
-        self.by_source.insert(waiter.job.source, number);
+        self.by_source.insert(waiter.source, number);
         self.by_read.entry(waiter.request.read.clone()).or_default().insert(number);
         self.waiters.insert(number, waiter);
     }
@@ -51,7 +52,7 @@ impl Waiting {
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
         self.deadlines.remove(&(waiter.until, number));
-        self.by_source.remove(&waiter.job.source);
+        self.by_source.remove(&waiter.source);
         if let Some(same) = self.by_read.get_mut(&waiter.request.read) {
             same.remove(&number);
             if same.is_empty() {
@@ -64,21 +65,21 @@ impl Waiting {
 
 impl Engine {
     /// Answers a question from the view as it is now, or parks it when it waits for a change that has not come.
-    pub(crate) fn answer_or_wait(&mut self, now: Time, job: Job, request: ReadRequest) {
+    pub(crate) fn answer_or_wait(&mut self, now: Time, source: Source, hops: u8, request: ReadRequest) {
         let Some(server) = &self.server else { return };
         let (answer, index) = server.store.view().read(&request.read);
         match request.wait.filter(|wait| wait.index.0 > 0 && index <= wait.index) {
             Some(_) if self.waiting.waiters.len() >= MAX_WAITERS => {
                 self.count("waiters_overflow");
-                self.reply(job.source, Reply::Refused(Refusal::Busy));
+                self.reply(source, Reply::Refused(Refusal::Busy));
             }
             Some(wait) => {
                 let until = now + wait.timeout;
-                self.waiting.insert(Waiter { job, request, wait, until });
+                self.waiting.insert(Waiter { source, hops, request, wait, until });
             }
             None => {
                 let reply = self.read_reply(now, answer, index);
-                self.reply(job.source, reply);
+                self.reply(source, reply);
             }
         }
     }
@@ -99,7 +100,7 @@ impl Engine {
                 }
                 if let Some(waiter) = self.waiting.remove(number) {
                     let reply = self.read_reply(now, answer.clone(), index);
-                    self.reply(waiter.job.source, reply);
+                    self.reply(waiter.source, reply);
                 }
             }
         }
@@ -136,7 +137,7 @@ impl Engine {
             .waiting
             .waiters
             .iter()
-            .filter(|(_, waiter)| matches!(waiter.job.source, Source::Agent { origin, .. } if origin.id == agent))
+            .filter(|(_, waiter)| matches!(waiter.source, Source::Agent { origin, .. } if origin.id == agent))
             .map(|(number, _)| *number)
             .collect();
         for number in gone {
@@ -146,6 +147,6 @@ impl Engine {
 
     fn ask_again(&mut self, now: Time, waiter: Waiter, wait: Option<Wait>) {
         let request = Request { dc: None, ask: Ask::Read(ReadRequest { wait, ..waiter.request }) };
-        self.dispatch(now, Job { source: waiter.job.source, request, hops: waiter.job.hops, arrived: now });
+        self.dispatch(now, Job { source: waiter.source, request, hops: waiter.hops, arrived: now });
     }
 }

@@ -49,7 +49,6 @@ impl Engine {
 
     /// An entry was applied; the first of the own term establishes the leader.
     pub(crate) fn notice_own_term(&mut self, now: Time, term: Term) {
-        self.announce_cluster(now);
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
         if leader.term == term && !leader.established {
             leader.established = true;
