@@ -188,7 +188,7 @@ impl Dns {
     }
 
     async fn read(&self, dc: Option<String>, read: Read) -> Result<Answer, Refusal> {
-        let ask = Ask::Read(ReadRequest { read, consistency: Consistency::Stale, wait: None });
+        let ask = Ask::Read(ReadRequest { consistency: Consistency::Stale, ..ReadRequest::now(read) });
         match self.cluster.ask(Request { dc, ask }).await {
             Reply::Read { answer, .. } => Ok(answer),
             other => Err(unexpected(other)),

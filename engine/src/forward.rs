@@ -79,7 +79,8 @@ impl Engine {
         let patience = self.config.patience;
         let wait = match &job.request.ask {
             Ask::Read(read) => read.wait.map(|wait| wait.timeout).unwrap_or_default(),
-            Ask::Write(_) | Ask::Status(_) | Ask::Local(_) => Duration::ZERO,
+            Ask::Lock(lock) => lock.wait,
+            Ask::Write(_) | Ask::Status(_) | Ask::Operator(_) | Ask::Snapshot(_) | Ask::Local(_) => Duration::ZERO,
         };
         // However often it is asked anew, whoever asked is not kept longer than one wait for a leader and one for a reply.
         let until = (now + patience.reply).min(job.arrived + patience.leader + patience.reply) + wait;
@@ -138,8 +139,8 @@ impl Engine {
             one.to.id.into_iter().for_each(|id| self.prefer_another_server(id));
             self.count("requests_forwarded_timed_out");
             let reply = match &one.job.request.ask {
-                Ask::Write(_) => Refusal::Unknown,
-                Ask::Read(_) | Ask::Status(_) | Ask::Local(_) => Refusal::TimedOut,
+                Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => Refusal::Unknown,
+                Ask::Read(_) | Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => Refusal::TimedOut,
             };
             self.reply(one.job.source, Reply::Refused(reply));
         }
@@ -161,9 +162,11 @@ impl Engine {
     /// A write may have happened, so it is never sent twice; a question is simply asked again.
     fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
         match &one.job.request.ask {
-            Ask::Write(_) => self.reply(one.job.source, Reply::Refused(Refusal::Unknown)),
+            Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => {
+                self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
+            }
             Ask::Read(_) => self.ask_anew(now, one.job),
-            Ask::Status(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
+            Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }
     }
 

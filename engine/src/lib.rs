@@ -137,6 +137,7 @@ impl Engine {
                     self.dispatch(now, Job { source, request: *request, hops, arrived: now });
                 }
                 Message::ForwardReply { id, reply } => self.handle_forward_reply(now, from, id, *reply),
+                Message::StateHash { .. } => {}
                 Message::Abandon { id } => self.abandon(Source::Agent { origin: from, id }),
             },
             Input::Request { ticket, request } => {

@@ -31,7 +31,8 @@ impl Engine {
         }
         let needs_leader = match &job.request.ask {
             Ask::Local(_) => return Route::Here,
-            Ask::Write(_) => true,
+            Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => true,
+            Ask::Snapshot(request) => !request.is_stale(),
             Ask::Read(read) => read.consistency != Consistency::Stale,
             Ask::Status(_) => false,
         };

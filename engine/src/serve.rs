@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::source::Job;
-use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Reply, StatusRequest, Time};
+use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Refusal, Reply, StatusRequest, Time};
 use std::time::Duration;
 
 impl Engine {
@@ -19,6 +19,10 @@ impl Engine {
             Ask::Status(StatusRequest::Peers) => self.reply(job.source, Reply::Peers(self.peer_addresses())),
             Ask::Status(StatusRequest::Datacenters) => {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
+            }
+            Ask::Lock(_) | Ask::Operator(_) | Ask::Snapshot(_) => {
+                let why = "this is not served yet".to_owned();
+                self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
             }
             Ask::Local(_) => self.serve_local(now, job),
         }
@@ -63,6 +67,7 @@ impl Engine {
                 self.update_ttl_check(now, &check_id, status, output)
             }
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
+            LocalRequest::RecoverQuorum => Reply::Refused(Refusal::Invalid("this is not served yet".to_owned())),
             LocalRequest::Leave => {
                 self.leave(now);
                 Reply::Done

@@ -7,8 +7,9 @@ use quorate_engine::{Config, Engine, Input, Output, Patience, SavedLocal, Server
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::HardState;
 use quorate_protocol::{
-    Answer, Ask, CheckDefinition, CheckKind, Consistency, Entry, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
-    NodeId, Outcome, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait, Write,
+    Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
+    NodeId, Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait,
+    Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -107,8 +108,8 @@ impl Alone {
     }
 
     fn put(&mut self, key: &str, value: &str) -> Reply {
-        let entry = Entry { key: key.into(), value: value.to_owned().into(), flags: 0 };
-        self.ask(Ask::Write(Write::Kv(KvWrite::Put { entry, cas: None })))
+        let pair = Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() };
+        self.ask(Ask::Write(Write::Kv(KvWrite::Put { pair, cas: None })))
     }
 
     fn read(&mut self, read: Read) -> (Answer, LogIndex) {
@@ -120,7 +121,7 @@ impl Alone {
 
     fn wait_for(&mut self, read: Read, index: LogIndex, timeout: Duration) -> u64 {
         let wait = Some(Wait { index, timeout });
-        self.send(Ask::Read(ReadRequest { read, consistency: Consistency::Default, wait }))
+        self.send(Ask::Read(ReadRequest { wait, ..ReadRequest::now(read) }))
     }
 }
 
@@ -142,7 +143,7 @@ fn a_write_is_read_back_at_every_consistency() {
     let mut server = Alone::server();
     assert!(matches!(server.put("a", "1"), Reply::Written { outcome: Outcome::Done, .. }));
     for consistency in [Consistency::Stale, Consistency::Default, Consistency::Consistent] {
-        let ticket = server.send(Ask::Read(ReadRequest { read: get("a"), consistency, wait: None }));
+        let ticket = server.send(Ask::Read(ReadRequest { consistency, ..ReadRequest::now(get("a")) }));
         let reply = server.reply(ticket);
         assert_eq!(value(reply), "1", "{consistency:?}");
     }

@@ -8,7 +8,7 @@ use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::HardState;
 use quorate_protocol::wire::stream::{Message, Origin};
 use quorate_protocol::{
-    Answer, Ask, Entry, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Read, ReadRequest, Refusal, Reply, Request,
+    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Pair, Read, ReadRequest, Refusal, Reply, Request,
     Service, Time, Wait, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -160,8 +160,8 @@ fn place(address: SocketAddr) -> u8 {
 }
 
 fn put(key: &str, value: &str) -> Ask {
-    let entry = Entry { key: key.into(), value: value.to_owned().into(), flags: 0 };
-    Ask::Write(Write::Kv(KvWrite::Put { entry, cas: None }))
+    let pair = Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() };
+    Ask::Write(Write::Kv(KvWrite::Put { pair, cas: None }))
 }
 
 fn get(key: &str) -> Read {

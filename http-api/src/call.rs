@@ -14,8 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use quorate_protocol::{
-    Answer, Ask, Cluster, Consistency, LocalRequest, Outcome, Read, ReadRequest, Refusal, Reply, Request,
-    StatusRequest, Wait, Write,
+    Answer, Ask, Cluster, LocalRequest, Outcome, Read, ReadRequest, Refusal, Reply, Request, StatusRequest, Wait, Write,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -122,10 +121,12 @@ impl Call {
     pub(crate) async fn read(&self, read: Read) -> Result<Found, Error> {
         let options = self.query.read_options(&self.door.config)?;
         let wait = options.wait.map(|wait| Wait { timeout: self.with_jitter(wait.timeout), ..wait });
-        let found = self.read_once(ReadRequest { read: read.clone(), consistency: options.consistency, wait }).await?;
+        let found = self
+            .read_once(ReadRequest { consistency: options.consistency, wait, ..ReadRequest::now(read.clone()) })
+            .await?;
         match options.max_stale {
             Some(limit) if found.freshness.last_contact > limit => {
-                self.read_once(ReadRequest { read, consistency: Consistency::Default, wait }).await
+                self.read_once(ReadRequest { wait, ..ReadRequest::now(read) }).await
             }
             _ => Ok(found),
         }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
-use quorate_protocol::{Answer, Entry, KvRead, KvWrite, LogIndex, Outcome, Read, Row, Write};
+use quorate_protocol::{Answer, Entry, KvRead, KvWrite, LogIndex, Outcome, Page, Pair, Read, Row, Write};
 use serde::Serialize;
 
 const PREFIX: &str = "/v1/kv/";
@@ -28,8 +28,11 @@ async fn get(call: Call) -> Result<Response, Error> {
     if call.query.has("keys") {
         return keys(&call, key).await;
     }
-    let read =
-        if call.query.has("recurse") { KvRead::List { prefix: key } } else { KvRead::Get { key: not_empty(key)? } };
+    let read = if call.query.has("recurse") {
+        KvRead::List { prefix: key, page: Page::default() }
+    } else {
+        KvRead::Get { key: not_empty(key)? }
+    };
     let found = call.read(Read::Kv(read)).await?;
     let Answer::Entries(entries) = &found.answer else { return Err(Error::WrongReply) };
     match entries.as_slice() {
@@ -51,7 +54,7 @@ async fn keys(call: &Call, prefix: String) -> Result<Response, Error> {
     // The misspelling is older than its correction, and both are in use.
     let separator = call.query.get("separator").or_else(|| call.query.get("seperator")).unwrap_or_default().to_owned();
     let at_root = prefix.is_empty();
-    let found = call.read(Read::Kv(KvRead::Keys { prefix, separator })).await?;
+    let found = call.read(Read::Kv(KvRead::Keys { prefix, separator, page: Page::default() })).await?;
     match &found.answer {
         Answer::Keys(keys) if keys.is_empty() && !at_root => Ok(nothing(&found)),
         Answer::Keys(keys) => call.answer_read(found.freshness, keys),
@@ -70,7 +73,7 @@ async fn put(call: Call, body: Body) -> Result<Response, Error> {
     let flags = call.query.number("flags")?.unwrap_or(0);
     let cas = call.query.number("cas")?.map(LogIndex);
     let value = call.value(body).await?;
-    write(&call, KvWrite::Put { entry: Entry { key, value, flags }, cas }).await
+    write(&call, KvWrite::Put { pair: Pair { key, value, flags, ttl: None }, cas }).await
 }
 
 async fn delete(call: Call) -> Result<Response, Error> {

@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -20,27 +20,38 @@ pub mod index;
 pub mod kv;
 pub mod member;
 pub mod node;
+pub mod operator;
 pub mod raft;
 pub mod read;
 pub mod request;
 pub mod row;
 pub mod service;
+pub mod session;
 pub mod time;
+pub mod timer;
+pub mod txn;
 pub mod wire;
 pub mod write;
 
 pub use check::{Check, CheckDefinition, CheckKind, Status};
-pub use id::NodeId;
+pub use id::{NodeId, SessionId};
 pub use index::{LogIndex, Term};
-pub use kv::{Entry, KvRead, KvWrite};
+pub use kv::{Entry, KvRead, KvWrite, Lock, Page, Pair, Selection};
 pub use member::{Member, MemberStatus};
 pub use node::Node;
-pub use read::{Answer, Consistency, HealthFilter, Instance, NodeServices, Read, ReadRequest, Wait};
+pub use operator::{
+    AutopilotConfig, AutopilotState, OperatorRequest, PeerSelector, RaftConfiguration, RaftServer, RestoreWrite,
+    ServerHealth, SnapshotDescription, SnapshotRequest,
+};
+pub use read::{Answer, Change, Changes, Consistency, HealthFilter, Instance, NodeServices, Read, ReadRequest, Wait};
 pub use request::{
-    AgentDescription, Ask, Cluster, LocalRequest, PeerDescription, RaftStatus, Refusal, Reply, ReplyFuture, Request,
-    StatusRequest,
+    AgentDescription, Ask, Cluster, LocalRequest, LockRequest, PeerDescription, RaftStatus, Refusal, Reply,
+    ReplyFuture, Request, StatusRequest,
 };
 pub use row::Row;
 pub use service::{Service, ServiceAddress, Weights};
+pub use session::{Behavior, Session, SessionRead, SessionWrite};
 pub use time::Time;
+pub use timer::{Armed, Timer};
+pub use txn::{CatalogOperation, TxnError, TxnOperation, TxnOutcome, TxnRead, TxnResult, TxnRow};
 pub use write::{Deregistration, Outcome, Registration, Write};

@@ -58,6 +58,19 @@ pub struct Peer {
     pub voter: bool,
 }
 
+/// The state at an index, and what Raft must know about it (dissertation, 5).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SnapshotMeta {
+    /// The last entry that it covers.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+    /// The configuration in force at that entry, which is committed.
+    pub configuration: Configuration,
+    /// Where that configuration stands in the log.
+    pub configuration_index: LogIndex,
+}
+
 /// What must be on disk before a vote or an acknowledgement leaves (dissertation, figure 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HardState {
@@ -101,6 +114,9 @@ pub enum RaftBody {
         last_index: LogIndex,
         /// Its term.
         last_term: Term,
+        /// Whether the leader asked for this election ([`RaftBody::TimeoutNow`]): then nobody holds out for that leader.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        transfer: bool,
     },
     /// The answer; a granted vote is on the sender's disk.
     VoteReply {
@@ -144,5 +160,26 @@ pub enum RaftBody {
     HeartbeatReply {
         /// The round that is answered.
         round: u64,
+    },
+    /// Stand for election at once: the leader, which gave up its lease, hands over (dissertation, 3.10).
+    TimeoutNow,
+    /// A part of the leader's snapshot, for a server whose next entry the leader's log no longer holds. Opaque to Raft.
+    SnapshotChunk {
+        /// Which snapshot.
+        meta: SnapshotMeta,
+        /// Which part, from 0.
+        number: u64,
+        /// The part.
+        bytes: Bytes,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// The sender has every part of that snapshot before `next`. When it is installed and on disk,
+    /// [`RaftBody::AppendAccepted`] says so.
+    SnapshotChunkReply {
+        /// The snapshot's index.
+        index: LogIndex,
+        /// Which part it wants next.
+        next: u64,
     },
 }

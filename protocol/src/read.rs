@@ -1,6 +1,9 @@
 //! Every question to the store, and its answer.
 
-use crate::{Check, Entry, KvRead, LogIndex, Node, Row, Service, Status};
+use crate::{
+    AutopilotConfig, Check, Entry, KvRead, LogIndex, Node, Row, Service, Session, SessionRead, Status, TxnOutcome,
+    TxnRead,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +70,12 @@ pub enum Read {
         /// Pairs that the node must carry.
         node_meta: BTreeMap<String, String>,
     },
+    /// About sessions.
+    Session(SessionRead),
+    /// Several questions about one state: [`Answer::Txn`].
+    Txn(Vec<TxnRead>),
+    /// How the leader looks after servers: [`Answer::Autopilot`].
+    Autopilot,
 }
 
 /// Which instances a health question keeps, by the gravest of the checks of the instance and its node.
@@ -97,6 +106,63 @@ pub enum Answer {
     Instances(Vec<Instance>),
     /// Checks, by node and id.
     Checks(Vec<Arc<Row<Check>>>),
+    /// What happened to keys.
+    Changes(Changes),
+    /// Sessions, by identity.
+    Sessions(Vec<Arc<Row<Session>>>),
+    /// Rows as a transaction gives them, or which of its operations failed.
+    Txn(TxnOutcome),
+    /// The settings; the defaults with indexes of zero where they were never set.
+    Autopilot(Arc<Row<AutopilotConfig>>),
+}
+
+/// What happened to keys after an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changes {
+    /// All that happened after the index that was asked about and up to another.
+    Known {
+        /// In the order of the log; those of one write by key.
+        changes: Vec<Change>,
+        /// Nothing else happened up to here: ask for what comes after it.
+        up_to: LogIndex,
+    },
+    /// The memory does not reach back to the index that was asked about: list again, then ask for what comes after that list's index.
+    Compacted {
+        /// The earliest index that may be asked about.
+        since: LogIndex,
+    },
+}
+
+/// Something that happened to a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// It was set, acquired or released.
+    Put(Arc<Row<Entry>>),
+    /// It was deleted, or ended by itself.
+    Delete {
+        /// The key.
+        key: String,
+        /// When.
+        index: LogIndex,
+    },
+}
+
+impl Change {
+    /// Which key.
+    pub fn key(&self) -> &str {
+        match self {
+            Change::Put(row) => &row.key,
+            Change::Delete { key, .. } => key,
+        }
+    }
+
+    /// At which log index.
+    pub fn index(&self) -> LogIndex {
+        match self {
+            Change::Put(row) => row.modify_index,
+            Change::Delete { index, .. } => *index,
+        }
+    }
 }
 
 /// A node and what runs on it.
@@ -156,11 +222,23 @@ pub struct ReadRequest {
     pub consistency: Consistency,
     /// Whether to wait for a change.
     pub wait: Option<Wait>,
+    /// Of a stale answer: how long ago its server may have heard from its leader; a server that heard nothing for longer
+    /// asks the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_stale: Option<Duration>,
+    /// The answer must be of a state at this log index or later, so that whoever has seen that index never reads an older
+    /// state at another server. (An extension.)
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at_least: LogIndex,
+}
+
+fn is_zero(index: &LogIndex) -> bool {
+    *index == LogIndex::ZERO
 }
 
 impl ReadRequest {
     /// A question answered at once, at the default consistency.
     pub const fn now(read: Read) -> ReadRequest {
-        ReadRequest { read, consistency: Consistency::Default, wait: None }
+        ReadRequest { read, consistency: Consistency::Default, wait: None, max_stale: None, at_least: LogIndex::ZERO }
     }
 }

@@ -1,8 +1,10 @@
 //! What a front door may ask, and what it is told.
 
 use crate::{
-    Answer, Check, CheckDefinition, LogIndex, Member, NodeId, Outcome, ReadRequest, Service, Status, Term, Write,
+    Answer, AutopilotState, Check, CheckDefinition, LogIndex, Member, NodeId, OperatorRequest, Outcome, Pair,
+    RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription, SnapshotRequest, Status, Term, Write,
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -45,10 +47,28 @@ pub enum Ask {
     Write(Write),
     /// A question to the store: [`Reply::Read`].
     Read(ReadRequest),
+    /// Acquires a key as soon as it is free: [`Reply::Written`] with [`Outcome::Acquired`], or with [`Outcome::Held`] when
+    /// the time is up. Those who wait get it in the order in which they came. (An extension.)
+    Lock(LockRequest),
+    /// About the servers, for operators.
+    Operator(OperatorRequest),
+    /// Snapshots for people.
+    Snapshot(SnapshotRequest),
     /// A question about the servers themselves.
     Status(StatusRequest),
     /// Something that this agent does or knows by itself; never leaves it.
     Local(LocalRequest),
+}
+
+/// Acquires a key, waiting for it in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRequest {
+    /// What to store.
+    pub pair: Pair,
+    /// Who is to hold it.
+    pub session: SessionId,
+    /// How long to wait at most.
+    pub wait: Duration,
 }
 
 /// A question about the servers themselves.
@@ -115,6 +135,9 @@ pub enum LocalRequest {
     },
     /// Leaves the cluster and stops: [`Reply::Done`].
     Leave,
+    /// Makes this server the only one of its cluster, when the others are lost for ever: [`Reply::Done`], or
+    /// [`Refusal::Invalid`] while a leader is known. What only the others had acknowledged is lost.
+    RecoverQuorum,
 }
 
 /// What a front door is told.
@@ -152,6 +175,19 @@ pub enum Reply {
     LocalServices(BTreeMap<String, Service>),
     /// The agent's checks by id, as the catalogue sees or will see them.
     LocalChecks(BTreeMap<String, Check>),
+    /// Who takes part in Raft.
+    RaftConfiguration(RaftConfiguration),
+    /// How well the servers are.
+    Autopilot(AutopilotState),
+    /// A snapshot was taken.
+    Snapshot(SnapshotDescription),
+    /// A part of a snapshot.
+    SnapshotChunk {
+        /// Opaque.
+        bytes: Bytes,
+        /// Whether it is the last.
+        last: bool,
+    },
     /// It is done.
     Done,
     /// It is not done.

@@ -1,7 +1,11 @@
 //! Every change of the store.
 
-use crate::{Check, KvWrite, LogIndex, Node, Service};
+use crate::{
+    AutopilotConfig, Check, KvWrite, LogIndex, Node, RestoreWrite, Row, Service, Session, SessionId, SessionWrite,
+    Timer, TxnOperation, TxnOutcome,
+};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A change. It is what the log carries, so its meaning never changes: new meanings are new variants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +16,26 @@ pub enum Write {
     Register(Box<Registration>),
     /// Removes a node, or something on it.
     Deregister(Deregistration),
+    /// A change of sessions.
+    Session(SessionWrite),
+    /// Several changes, all or nothing: [`Outcome::Txn`].
+    Txn(Vec<TxnOperation>),
+    /// Ends what ends by itself, if it still counts from that index. Only the leader's clock says so.
+    Expire {
+        /// What ends.
+        timer: Timer,
+        /// The log index that it counted from.
+        since: LogIndex,
+    },
+    /// How the leader looks after servers.
+    Autopilot {
+        /// The settings.
+        config: AutopilotConfig,
+        /// Only if their modify index is this; zero: only if they were never set.
+        cas: Option<LogIndex>,
+    },
+    /// Puts a snapshot back.
+    Restore(RestoreWrite),
 }
 
 /// A node, and optionally a service and checks on it.
@@ -64,4 +88,18 @@ pub enum Outcome {
     },
     /// The write cannot be applied to the state as it is; the sentence says why and names the remedy.
     Refused(String),
+    /// The key is held by the session that asked.
+    Acquired {
+        /// The fencing token of the hold.
+        token: LogIndex,
+    },
+    /// The key is not held by the session that asked.
+    Held {
+        /// Who holds it; none: nobody does, but it cannot be acquired yet (lock delay), or there was nothing to release.
+        by: Option<SessionId>,
+    },
+    /// The session that was made or renewed; none where there is none to renew.
+    Session(Option<Arc<Row<Session>>>),
+    /// What became of a transaction.
+    Txn(TxnOutcome),
 }

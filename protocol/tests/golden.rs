@@ -12,7 +12,8 @@ use quorate_protocol::wire::log::{decode_entry, decode_write, encode_entry, enco
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{
     Answer, Ask, Check, CheckDefinition, CheckKind, Consistency, Deregistration, Entry, KvRead, KvWrite, LogIndex,
-    Node, NodeId, Outcome, Read, ReadRequest, Registration, Reply, Request, Row, Service, Status, Term, Wait, Write,
+    Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, Status, Term,
+    Wait, Write,
 };
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -60,8 +61,8 @@ fn health() -> Check {
 }
 
 fn put() -> Write {
-    let entry = Entry { key: "a/b".into(), value: vec![0, 1, 255].into(), flags: 42 };
-    Write::Kv(KvWrite::Put { entry, cas: Some(LogIndex(7)) })
+    let pair = Pair { key: "a/b".into(), value: vec![0, 1, 255].into(), flags: 42, ttl: None };
+    Write::Kv(KvWrite::Put { pair, cas: Some(LogIndex(7)) })
 }
 
 #[test]
@@ -98,9 +99,11 @@ fn log_entries() {
 #[test]
 fn messages() {
     let read = ReadRequest {
-        read: Read::Kv(KvRead::Keys { prefix: "a/".into(), separator: "/".into() }),
+        read: Read::Kv(KvRead::Keys { prefix: "a/".into(), separator: "/".into(), page: Page::default() }),
         consistency: Consistency::Consistent,
         wait: Some(Wait { index: LogIndex(9), timeout: Duration::from_millis(1500) }),
+        max_stale: None,
+        at_least: LogIndex::ZERO,
     };
     let row = Row { value: Entry::default(), create_index: LogIndex(1), modify_index: LogIndex(2) };
     let answer = Reply::Read {
@@ -138,7 +141,7 @@ fn raft_messages() {
     let all = [
         ("raft-pre-vote-request", RaftBody::PreVoteRequest { last_index: LogIndex(11), last_term: Term(2) }),
         ("raft-pre-vote-reply", RaftBody::PreVoteReply { granted: true }),
-        ("raft-vote-request", RaftBody::VoteRequest { last_index: LogIndex(11), last_term: Term(2) }),
+        ("raft-vote-request", RaftBody::VoteRequest { last_index: LogIndex(11), last_term: Term(2), transfer: false }),
         ("raft-vote-reply", RaftBody::VoteReply { granted: false }),
         ("raft-append", RaftBody::Append { previous_index, previous_term, entries: vec![entry], commit_index }),
         ("raft-append-accepted", RaftBody::AppendAccepted { match_index: LogIndex(12) }),

@@ -127,7 +127,7 @@ impl Raft {
             if real {
                 // Sent before the term and the vote are durable, a crash could make this server stand twice in one
                 // term, the second time with a shorter log and the votes for the first.
-                self.send_durable(to, RaftBody::VoteRequest { last_index, last_term });
+                self.send_durable(to, RaftBody::VoteRequest { last_index, last_term, transfer: false });
             } else {
                 let term = self.hard_state.term.next();
                 self.send_message(to, RaftMessage { term, body: RaftBody::PreVoteRequest { last_index, last_term } });

@@ -153,7 +153,9 @@ impl Raft {
             self.set_leader(None);
         }
         match body {
-            RaftBody::VoteRequest { last_index, last_term } => self.handle_vote_request(from, last_index, last_term),
+            RaftBody::VoteRequest { last_index, last_term, .. } => {
+                self.handle_vote_request(from, last_index, last_term)
+            }
             RaftBody::VoteReply { granted } => self.handle_vote_reply(from, granted),
             RaftBody::Append { previous_index, previous_term, entries, commit_index } => {
                 self.handle_append(from, previous_index, previous_term, entries, commit_index);
@@ -166,6 +168,7 @@ impl Raft {
             RaftBody::HeartbeatReply { round } => self.handle_heartbeat_reply(from, round),
             // A refusal that told of a later term: it did its work above.
             RaftBody::PreVoteRequest { .. } | RaftBody::PreVoteReply { .. } => {}
+            RaftBody::TimeoutNow | RaftBody::SnapshotChunk { .. } | RaftBody::SnapshotChunkReply { .. } => {}
         }
     }
 

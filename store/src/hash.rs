@@ -28,6 +28,7 @@ impl History {
                 self.number(3);
                 self.bytes(why.as_bytes());
             }
+            Outcome::Acquired { .. } | Outcome::Held { .. } | Outcome::Session(_) | Outcome::Txn(_) => self.number(4),
         }
     }
 

@@ -56,7 +56,7 @@ impl Topic {
 /// What a question is about: its answer depends on these topics and nothing else. None for a question about keys.
 pub(crate) fn topics(read: &Read) -> Vec<Topic> {
     match read {
-        Read::Kv(_) => vec![],
+        Read::Kv(_) | Read::Session(_) | Read::Txn(_) | Read::Autopilot => vec![],
         Read::Nodes { node_meta: _ } => vec![Topic::Nodes],
         Read::NodeServices { node } => vec![Topic::Node(Name::of(node))],
         Read::Services { node_meta } if node_meta.is_empty() => vec![Topic::Services],

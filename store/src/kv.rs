@@ -2,7 +2,7 @@
 
 use crate::Touched;
 use imbl::{OrdMap, OrdSet};
-use quorate_protocol::{Answer, Entry, KvRead, KvWrite, LogIndex, Outcome, Row};
+use quorate_protocol::{Answer, Changes, Entry, KvRead, KvWrite, LogIndex, Outcome, Pair, Row};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -40,7 +40,10 @@ impl Kv {
     pub fn apply(&mut self, index: LogIndex, write: &KvWrite) -> (Outcome, Touched) {
         let mut touched = Touched::default();
         let outcome = match write {
-            KvWrite::Put { entry, cas } => self.put(index, entry, *cas, &mut touched),
+            KvWrite::Put { pair, cas } => self.put(index, pair, *cas, &mut touched),
+            KvWrite::Acquire { .. } | KvWrite::Release { .. } => {
+                Outcome::Refused("locks are not served yet".to_owned())
+            }
             KvWrite::Delete { key, cas } => self.delete(index, key, *cas, &mut touched),
             KvWrite::DeletePrefix { prefix } => self.delete_prefix(index, prefix, &mut touched),
         };
@@ -51,31 +54,34 @@ impl Kv {
     pub fn read(&self, read: &KvRead) -> (Answer, LogIndex) {
         match read {
             KvRead::Get { key } => self.get(key),
-            KvRead::List { prefix } => {
+            KvRead::List { prefix, page: _ } => {
                 let entries: Vec<_> = self.below(prefix).cloned().collect();
                 (Answer::Entries(entries), self.prefix_index(prefix))
             }
-            KvRead::Keys { prefix, separator } => {
+            KvRead::Keys { prefix, separator, page: _ } => {
                 (Answer::Keys(self.keys(prefix, separator)), self.prefix_index(prefix))
             }
+            KvRead::Changes { after, .. } => (Answer::Changes(Changes::Compacted { since: *after }), *after),
         }
     }
 
-    fn put(&mut self, index: LogIndex, entry: &Entry, cas: Option<LogIndex>, touched: &mut Touched) -> Outcome {
-        if let Err(why) = check_size(entry) {
+    fn put(&mut self, index: LogIndex, pair: &Pair, cas: Option<LogIndex>, touched: &mut Touched) -> Outcome {
+        if let Err(why) = check_size(pair) {
             return Outcome::Refused(why);
         }
+        let Pair { key, value, flags, ttl } = pair.clone();
+        let entry = Entry { key, value, flags, ttl, ..Entry::default() };
         let existing = self.entries.get(entry.key.as_str());
         let found = existing.map_or(LogIndex::ZERO, |row| row.modify_index);
         if cas.is_some_and(|expected| expected != found) {
             return Outcome::Unmatched { found };
         }
-        if existing.is_some_and(|row| row.value == *entry) {
+        if existing.is_some_and(|row| row.value == entry) {
             return Outcome::Done;
         }
         let create_index = existing.map_or(index, |row| row.create_index);
         let key: Arc<str> = entry.key.as_str().into();
-        let row = Row { value: entry.clone(), create_index, modify_index: index };
+        let row = Row { value: entry, create_index, modify_index: index };
         self.entries.insert(Arc::clone(&key), Arc::new(row));
         if let Some(deleted_at) = self.tombstones.remove(&key) {
             self.by_age.remove(&(deleted_at, Arc::clone(&key)));
@@ -168,7 +174,7 @@ fn cut<'a>(key: &'a str, prefix: &str, separator: &str) -> &'a str {
     end.and_then(|end| key.get(..end)).unwrap_or(key)
 }
 
-fn check_size(entry: &Entry) -> Result<(), String> {
+fn check_size(entry: &Pair) -> Result<(), String> {
     if entry.key.is_empty() {
         return Err("Missing key name".to_owned());
     }
@@ -213,8 +219,9 @@ mod tests {
         }
 
         fn put(&mut self, key: &str, value: &str, cas: Option<u64>) -> (Outcome, bool) {
-            let entry = Entry { key: key.to_owned(), value: Bytes::copy_from_slice(value.as_bytes()), flags: 0 };
-            self.write(&KvWrite::Put { entry, cas: cas.map(LogIndex) })
+            let value = Bytes::copy_from_slice(value.as_bytes());
+            let pair = Pair { key: key.to_owned(), value, ..Pair::default() };
+            self.write(&KvWrite::Put { pair, cas: cas.map(LogIndex) })
         }
 
         fn delete(&mut self, key: &str, cas: Option<u64>) -> (Outcome, bool) {
@@ -236,7 +243,7 @@ mod tests {
         }
 
         fn list(&self, prefix: &str) -> (Vec<String>, u64) {
-            match self.kv.read(&KvRead::List { prefix: prefix.to_owned() }) {
+            match self.kv.read(&KvRead::List { prefix: prefix.to_owned(), page: quorate_protocol::Page::default() }) {
                 (Answer::Entries(rows), index) => (rows.iter().map(|row| row.key.clone()).collect(), index.0),
                 other => panic!("{other:?}"),
             }
@@ -244,7 +251,7 @@ mod tests {
 
         fn keys(&self, prefix: &str, separator: &str) -> Vec<String> {
             let (prefix, separator) = (prefix.to_owned(), separator.to_owned());
-            match self.kv.read(&KvRead::Keys { prefix, separator }) {
+            match self.kv.read(&KvRead::Keys { prefix, separator, page: quorate_protocol::Page::default() }) {
                 (Answer::Keys(keys), _) => keys,
                 other => panic!("{other:?}"),
             }
@@ -263,8 +270,8 @@ mod tests {
         assert_eq!(table.get("a"), (Some((2, 2)), 2));
         assert_eq!(table.put("a", "w", None), (Done, true));
         assert_eq!(table.get("a"), (Some((2, 4)), 4));
-        let flagged = Entry { key: "a".into(), value: "w".into(), flags: 7 };
-        assert_eq!(table.write(&KvWrite::Put { entry: flagged, cas: None }), (Done, true), "other flags are a change");
+        let flagged = Pair { key: "a".into(), value: "w".into(), flags: 7, ttl: None };
+        assert_eq!(table.write(&KvWrite::Put { pair: flagged, cas: None }), (Done, true), "other flags are a change");
         assert_eq!(table.get("a"), (Some((2, 5)), 5));
         assert_eq!(table.delete("a", None), (Done, true));
         assert_eq!(table.get("a"), (None, 6), "the index of its deletion");
@@ -293,8 +300,8 @@ mod tests {
     fn what_cannot_be_kept_is_refused() {
         let mut table = Table::with(&[]);
         let mut refusal = |key: &str, value: usize| {
-            let entry = Entry { key: key.to_owned(), value: vec![0; value].into(), flags: 0 };
-            match table.write(&KvWrite::Put { entry, cas: None }) {
+            let pair = Pair { key: key.to_owned(), value: vec![0; value].into(), ..Pair::default() };
+            match table.write(&KvWrite::Put { pair, cas: None }) {
                 (Outcome::Refused(why), false) => why,
                 other => format!("{other:?}"),
             }

@@ -33,9 +33,9 @@ fn cas() -> impl Strategy<Value = Option<LogIndex>> {
 
 fn kv_write() -> impl Strategy<Value = KvWrite> {
     let entry = (text(KEYS), text(&["", "x", "y"]), 0..2u64);
-    let entry = entry.prop_map(|(key, value, flags)| Entry { key, value: value.into(), flags });
+    let pair = entry.prop_map(|(key, value, flags)| Pair { key, value: value.into(), flags, ttl: None });
     prop_oneof![
-        4 => (entry, cas()).prop_map(|(entry, cas)| KvWrite::Put { entry, cas }),
+        4 => (pair, cas()).prop_map(|(pair, cas)| KvWrite::Put { pair, cas }),
         3 => (text(KEYS), cas()).prop_map(|(key, cas)| KvWrite::Delete { key, cas }),
         1 => text(PREFIXES).prop_map(|prefix| KvWrite::DeletePrefix { prefix }),
     ]
@@ -133,10 +133,10 @@ fn all_reads() -> Vec<Read> {
 fn kv_reads() -> Vec<Read> {
     let get = KEYS.iter().chain(&["never"]).map(|key| KvRead::Get { key: (*key).to_owned() });
     let prefixes = || PREFIXES.iter().map(|prefix| (*prefix).to_owned());
-    let list = prefixes().map(|prefix| KvRead::List { prefix });
-    let keys = ["", "/"]
-        .into_iter()
-        .flat_map(|separator| prefixes().map(move |prefix| KvRead::Keys { prefix, separator: separator.to_owned() }));
+    let list = prefixes().map(|prefix| KvRead::List { prefix, page: Page::default() });
+    let keys = ["", "/"].into_iter().flat_map(|separator| {
+        prefixes().map(move |prefix| KvRead::Keys { prefix, separator: separator.to_owned(), page: Page::default() })
+    });
     get.chain(list).chain(keys).map(Read::Kv).collect()
 }
 
@@ -278,7 +278,9 @@ struct Model(BTreeMap<String, Row<Entry>>);
 impl Model {
     fn apply(&mut self, index: LogIndex, write: &KvWrite) -> Outcome {
         match write {
-            KvWrite::Put { entry, cas } => {
+            KvWrite::Put { pair, cas } => {
+                let Pair { key, value, flags, ttl } = pair.clone();
+                let entry = &Entry { key, value, flags, ttl, ..Entry::default() };
                 let there = self.0.get(&entry.key);
                 let found = there.map_or(LogIndex(0), |row| row.modify_index);
                 if cas.is_some_and(|cas| cas != found) {
@@ -308,8 +310,8 @@ impl Model {
         };
         match read {
             KvRead::Get { key: wanted } => Answer::Entries(rows(&|key| key == wanted)),
-            KvRead::List { prefix } => Answer::Entries(rows(&|key| key.starts_with(prefix))),
-            KvRead::Keys { prefix, separator } => {
+            KvRead::List { prefix, page: _ } => Answer::Entries(rows(&|key| key.starts_with(prefix))),
+            KvRead::Keys { prefix, separator, page: _ } => {
                 let below = self.0.keys().filter(|key| key.starts_with(prefix));
                 let cut = below.map(|key| match key[prefix.len()..].split_once(separator.as_str()) {
                     Some((start, _)) if !separator.is_empty() => format!("{prefix}{start}{separator}"),
@@ -435,8 +437,8 @@ fn the_questions_are_answered_by_something() {
         }))),
         Outcome::Done
     );
-    let entry = Entry { key: "a/b".into(), value: Bytes::from_static(b"v"), flags: 0 };
-    assert_eq!(apply(&Write::Kv(KvWrite::Put { entry, cas: None })), Outcome::Done);
+    let pair = Pair { key: "a/b".into(), value: Bytes::from_static(b"v"), ..Pair::default() };
+    assert_eq!(apply(&Write::Kv(KvWrite::Put { pair, cas: None })), Outcome::Done);
     let empty = begin();
     let kinds: BTreeSet<_> = all_reads()
         .iter()

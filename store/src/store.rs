@@ -47,6 +47,9 @@ impl Store {
             Write::Kv(write) => Arc::make_mut(&mut self.state).kv.apply(index, write),
             Write::Register(registration) => self.edit(index, |edit| edit.register(registration)),
             Write::Deregister(deregistration) => self.edit(index, |edit| edit.deregister(deregistration)),
+            Write::Session(_) | Write::Txn(_) | Write::Expire { .. } | Write::Autopilot { .. } | Write::Restore(_) => {
+                (Outcome::Refused("this is not served yet".to_owned()), Touched::default())
+            }
         };
         self.applied = index;
         self.history.add(index, write, &outcome);
@@ -99,11 +102,11 @@ impl fmt::Debug for Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_protocol::{Answer, Entry, KvRead, KvWrite, Read};
+    use quorate_protocol::{Answer, KvRead, KvWrite, Pair, Read};
 
     fn put(key: &str, value: &'static str) -> Write {
-        let entry = Entry { key: key.to_owned(), value: value.into(), flags: 0 };
-        Write::Kv(KvWrite::Put { entry, cas: None })
+        let pair = Pair { key: key.to_owned(), value: value.into(), ..Pair::default() };
+        Write::Kv(KvWrite::Put { pair, cas: None })
     }
 
     fn value(view: &View) -> Option<bytes::Bytes> {
@@ -130,14 +133,24 @@ mod tests {
     fn an_entry_is_applied_once() {
         let mut store = Store::new();
         store.apply(LogIndex(5), &put("a", "1"));
-        let (hash, before) = (store.hash(), store.view().read(&Read::Kv(KvRead::List { prefix: String::new() })));
+        let (hash, before) = (
+            store.hash(),
+            store
+                .view()
+                .read(&Read::Kv(KvRead::List { prefix: String::new(), page: quorate_protocol::Page::default() })),
+        );
         for index in [0, 4, 5] {
             let (outcome, touched) = store.apply(LogIndex(index), &put("a", "2"));
             assert!(matches!(outcome, Outcome::Refused(_)) && touched.is_empty());
             store.skip(LogIndex(index));
         }
         assert_eq!((store.hash(), store.applied_index()), (hash, LogIndex(5)));
-        assert_eq!(store.view().read(&Read::Kv(KvRead::List { prefix: String::new() })), before);
+        assert_eq!(
+            store
+                .view()
+                .read(&Read::Kv(KvRead::List { prefix: String::new(), page: quorate_protocol::Page::default() })),
+            before
+        );
     }
 
     #[test]

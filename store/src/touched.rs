@@ -1,7 +1,7 @@
 //! What a write changed, so that those who wait for it can be woken.
 
 use crate::index::{Topic, topics};
-use quorate_protocol::{KvRead, Read};
+use quorate_protocol::{KvRead, Read, Selection};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -29,7 +29,9 @@ impl Touched {
         match read {
             _ if self.is_empty() => false,
             Read::Kv(KvRead::Get { key }) => self.keys.contains(key.as_str()),
-            Read::Kv(KvRead::List { prefix } | KvRead::Keys { prefix, .. }) => self.has_key_below(prefix),
+            Read::Kv(KvRead::List { prefix, .. } | KvRead::Keys { prefix, .. }) => self.has_key_below(prefix),
+            Read::Kv(KvRead::Changes { of: Selection::Key(key), .. }) => self.keys.contains(key.as_str()),
+            Read::Kv(KvRead::Changes { of: Selection::Prefix(prefix), .. }) => self.has_key_below(prefix),
             about_the_catalogue => topics(about_the_catalogue).iter().any(|topic| self.topics.contains(topic)),
         }
     }
@@ -43,6 +45,7 @@ impl Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_protocol::Page;
 
     #[test]
     fn keys_below_a_prefix() {
@@ -50,7 +53,9 @@ mod tests {
             Touched { keys: ["a/b", "b", "c/d/e"].map(Arc::from).into_iter().collect(), ..Touched::default() };
         let below = |prefix: &str, expected: bool| {
             let prefix = prefix.to_owned();
-            for read in [KvRead::List { prefix: prefix.clone() }, KvRead::Keys { prefix, separator: "/".to_owned() }] {
+            let (page, separator) = (Page::default(), "/".to_owned());
+            let list = KvRead::List { prefix: prefix.clone(), page: page.clone() };
+            for read in [list, KvRead::Keys { prefix, separator, page }] {
                 assert_eq!(touched.concerns(&Read::Kv(read.clone())), expected, "{read:?}");
             }
         };
@@ -62,6 +67,6 @@ mod tests {
         }
         let get = |key: &str| touched.concerns(&Read::Kv(KvRead::Get { key: key.to_owned() }));
         assert!(get("a/b") && get("b") && !get("a") && !get("a/") && !get(""));
-        assert!(!Touched::default().concerns(&Read::Kv(KvRead::List { prefix: String::new() })));
+        assert!(!Touched::default().concerns(&Read::Kv(KvRead::List { prefix: String::new(), page: Page::default() })));
     }
 }

@@ -42,6 +42,13 @@ impl View {
             Read::NodeChecks { node } => Answer::Checks(self.checks_of(node).cloned().collect()),
             Read::ServiceChecks { service, node_meta } => Answer::Checks(catalog.service_checks(service, node_meta)),
             Read::ChecksInState { status, node_meta } => Answer::Checks(catalog.checks_in_state(*status, node_meta)),
+            Read::Session(_) => Answer::Sessions(Vec::new()),
+            Read::Txn(_) => Answer::Txn(Ok(Vec::new())),
+            Read::Autopilot => Answer::Autopilot(std::sync::Arc::new(quorate_protocol::Row {
+                value: quorate_protocol::AutopilotConfig::default(),
+                create_index: LogIndex::ZERO,
+                modify_index: LogIndex::ZERO,
+            })),
         };
         (answer, catalog.index_of(read).max(LogIndex(1)))
     }

@@ -5,8 +5,8 @@ use quorate_protocol::{Answer, Ask, Entry, KvWrite, Reply, Row, Write};
 /// What is asked.
 pub fn ask(ask: &Ask) -> String {
     match ask {
-        Ask::Write(Write::Kv(KvWrite::Put { entry, cas })) => {
-            format!("Put {} = {} cas {cas:?}", entry.key, entry.flags)
+        Ask::Write(Write::Kv(KvWrite::Put { pair, cas })) => {
+            format!("Put {} = {} cas {cas:?}", pair.key, pair.flags)
         }
         other => format!("{other:?}"),
     }
@@ -36,8 +36,10 @@ mod tests {
 
     #[test]
     fn long_values_stay_out() {
-        let entry = Entry { key: "k".into(), value: vec![7; 100_000].into(), flags: 3 };
-        let put = KvWrite::Put { entry: entry.clone(), cas: None };
+        let value = bytes::Bytes::from(vec![7; 100_000]);
+        let pair = quorate_protocol::Pair { key: "k".into(), value: value.clone(), flags: 3, ttl: None };
+        let entry = Entry { key: "k".into(), value, flags: 3, ..Entry::default() };
+        let put = KvWrite::Put { pair, cas: None };
         assert_eq!(ask(&Ask::Write(Write::Kv(put))), "Put k = 3 cas None");
         let row = Row { value: entry, create_index: LogIndex(1), modify_index: LogIndex(2) };
         let answer = Answer::Entries(vec![Arc::new(row)]);

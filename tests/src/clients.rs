@@ -6,8 +6,8 @@ use crate::history::{Call, Op, Told};
 use bytes::Bytes;
 use quorate_engine::Ticket;
 use quorate_protocol::{
-    Answer, Ask, CheckDefinition, CheckKind, Consistency, Entry, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
-    Outcome, Read, ReadRequest, Refusal, Reply, Request, Service, Status, Time, Wait, Write,
+    Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
+    Outcome, Page, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, Time, Wait, Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -289,8 +289,8 @@ impl Clients {
         vec![
             get("key/0"),
             get("key/1"),
-            Read::Kv(KvRead::List { prefix: "key/".into() }),
-            Read::Kv(KvRead::Keys { prefix: String::new(), separator: "/".into() }),
+            Read::Kv(KvRead::List { prefix: "key/".into(), page: Page::default() }),
+            Read::Kv(KvRead::Keys { prefix: String::new(), separator: "/".into(), page: Page::default() }),
             health("web", HealthFilter::Passing),
             health("db", HealthFilter::NotCritical),
             Read::Nodes { node_meta: BTreeMap::new() },
@@ -327,11 +327,11 @@ impl Clients {
             _ if self.dice.chance(0.5) => Call::Delete,
             _ => Call::DeleteCas { expected },
         };
-        let entry = |value: u64| Entry { key: name.clone(), value: content(value), flags: value };
+        let pair = |value: u64| Pair { key: name.clone(), value: content(value), flags: value, ttl: None };
         let write = match call {
             Call::Get => None,
-            Call::Put { value } => Some(KvWrite::Put { entry: entry(value), cas: None }),
-            Call::Cas { expected, value } => Some(KvWrite::Put { entry: entry(value), cas: Some(expected) }),
+            Call::Put { value } => Some(KvWrite::Put { pair: pair(value), cas: None }),
+            Call::Cas { expected, value } => Some(KvWrite::Put { pair: pair(value), cas: Some(expected) }),
             Call::Delete => Some(KvWrite::Delete { key: name.clone(), cas: None }),
             Call::DeleteCas { expected } => Some(KvWrite::Delete { key: name.clone(), cas: Some(expected) }),
         };
@@ -344,7 +344,7 @@ impl Clients {
         let stale = write.is_none() && consistency == Consistency::Stale;
         let ask = match &write {
             Some(write) => Ask::Write(write.clone()),
-            None => Ask::Read(ReadRequest { read: get(&name), consistency, wait: None }),
+            None => Ask::Read(ReadRequest { consistency, ..ReadRequest::now(get(&name)) }),
         };
         let entry = &mut self.keys[key];
         let list = if stale { &mut entry.stale_reads } else { &mut entry.history };
@@ -362,7 +362,7 @@ impl Clients {
         let timeout = self.dice.between(Duration::from_secs(1), Duration::from_secs(12));
         let Watch { read, seen, consistency } = self.watches[&client].clone();
         let wait = (seen > LogIndex::ZERO).then_some(Wait { index: seen, timeout });
-        let request = ReadRequest { read, consistency, wait };
+        let request = ReadRequest { consistency, wait, ..ReadRequest::now(read) };
         (Ask::Read(request.clone()), Purpose::Watch { request })
     }
 

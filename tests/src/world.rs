@@ -793,5 +793,6 @@ fn kind_of(message: &Message) -> &'static str {
         Message::Forward { .. } => "forwarded request",
         Message::ForwardReply { .. } => "reply",
         Message::Abandon { .. } => "abandoned request",
+        Message::StateHash { .. } => "state hash",
     }
 }

@@ -43,7 +43,7 @@ pub(super) const RETRY_FROM: usize = 32;
 /// Live connections to one peer: one each way, and one more while a lost one has not been noticed.
 pub(super) const MAX_LINKS_PER_PEER: usize = 3;
 
-/// Streams that a peer may have open: two destinations (by identity, by address) times three lanes, and as many being replaced.
+/// Streams that a peer may have open: two destinations (by identity, by address) times four lanes, and as many being replaced.
 pub(super) const MAX_STREAMS: u32 = 16;
 
 /// Bytes in flight on one stream before the receiver must have read some.

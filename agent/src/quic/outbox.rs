@@ -95,13 +95,14 @@ struct Outbox {
     pushed_any: Notify,
 }
 
-const LANES: [Lane; 3] = [Lane::Gossip, Lane::Raft, Lane::Request];
+const LANES: [Lane; 4] = [Lane::Gossip, Lane::Raft, Lane::Request, Lane::Snapshot];
 
 const fn place(lane: Lane) -> usize {
     match lane {
         Lane::Gossip => 0,
         Lane::Raft => 1,
         Lane::Request => 2,
+        Lane::Snapshot => 3,
     }
 }
 
@@ -134,12 +135,12 @@ impl Outbox {
         while state.is_full(lane, frame.len()) {
             match lane {
                 // Newer ones supersede older ones, and senders repeat what is not acknowledged.
-                Lane::Gossip | Lane::Raft => {
+                Lane::Gossip | Lane::Raft | Lane::Snapshot => {
                     if state.pop(lane).is_none() {
                         break;
                     }
                     shared.counters.add(match lane {
-                        Lane::Raft => Counter::RaftDropped,
+                        Lane::Raft | Lane::Snapshot => Counter::RaftDropped,
                         _ => Counter::GossipDropped,
                     });
                 }
@@ -357,6 +358,7 @@ async fn deliver(shared: &Shared, outbox: &Outbox, link: &Link) {
             write_lane(shared, outbox, link, Lane::Gossip),
             write_lane(shared, outbox, link, Lane::Raft),
             write_lane(shared, outbox, link, Lane::Request),
+            write_lane(shared, outbox, link, Lane::Snapshot),
         )
     };
     let idle = async {

@@ -88,21 +88,21 @@ fn long_request(id: u64, length: usize) -> Message {
 #[tokio::test]
 async fn messages_arrive_in_the_order_of_their_lane_in_both_directions() {
     let (mut a, mut b) = (Agent::new(1), Agent::new(2));
-    let lanes = [Lane::Gossip, Lane::Raft, Lane::Request];
+    let lanes = [Lane::Gossip, Lane::Raft, Lane::Request, Lane::Snapshot];
     for id in 0..300 {
-        a.send_in(lanes[id % 3], b.by_address(), request(id as u64));
+        a.send_in(lanes[id % 4], b.by_address(), request(id as u64));
     }
-    let mut received = [Vec::new(), Vec::new(), Vec::new()];
+    let mut received = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..300 {
         let (from, message) = b.message().await;
         assert_eq!(from, Origin { id: a.id, address: a.address() });
         match message {
-            Message::ForwardReply { id, .. } => received[id as usize % 3].push(id),
+            Message::ForwardReply { id, .. } => received[id as usize % 4].push(id),
             other => panic!("{other:?}"),
         }
     }
     for (lane, ids) in (0..).zip(received) {
-        assert_eq!(ids, (lane..300).step_by(3).collect::<Vec<u64>>());
+        assert_eq!(ids, (lane..300).step_by(4).collect::<Vec<u64>>());
     }
 
     // The answer goes back over the connection that came in.
@@ -317,12 +317,12 @@ async fn an_unreachable_destination_costs_a_bounded_queue() {
     let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let to = Destination { id: Some(NodeId([7; 16])), address: nobody.local_addr().unwrap() };
     for n in 0..limits::MAX_QUEUED + 10 {
-        for lane in [Lane::Gossip, Lane::Raft, Lane::Request] {
+        for lane in [Lane::Gossip, Lane::Raft, Lane::Request, Lane::Snapshot] {
             a.send_in(lane, to, request(n as u64));
         }
     }
     let dropped = ["gossip", "raft", "request"].map(|lane| a.count(&format!("messages_dropped_{lane}")));
-    assert_eq!(dropped, [10; 3]);
+    assert_eq!(dropped, [10, 20, 10], "snapshots count as Raft");
 }
 
 #[tokio::test]

@@ -142,7 +142,7 @@ pub fn written(outcome: Outcome) -> Reply {
 
 /// At once, at the default consistency.
 pub fn now(read: Read) -> ReadRequest {
-    ReadRequest { read, consistency: Consistency::Default, wait: None }
+    ReadRequest::now(read)
 }
 
 /// The wait that was asked for, in milliseconds; what jitter may add is checked here.

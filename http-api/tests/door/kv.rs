@@ -5,13 +5,14 @@ use bytes::Bytes;
 use http::Request;
 use quorate_http_api::Config;
 use quorate_protocol::{
-    Answer, Consistency, Entry, KvRead, KvWrite, LogIndex, Outcome, Read, ReadRequest, Refusal, Reply, Wait, Write,
+    Answer, Consistency, Entry, KvRead, KvWrite, LogIndex, Outcome, Page, Pair, Read, ReadRequest, Refusal, Reply,
+    Wait, Write,
 };
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 fn entry(key: &str, value: &str, index: u64) -> std::sync::Arc<quorate_protocol::Row<Entry>> {
-    row(Entry { key: key.to_owned(), value: bytes(value), flags: 0 }, index, index)
+    row(Entry { key: key.to_owned(), value: bytes(value), ..Entry::default() }, index, index)
 }
 
 fn get_key(key: &str) -> Read {
@@ -19,11 +20,11 @@ fn get_key(key: &str) -> Read {
 }
 
 fn list(prefix: &str) -> Read {
-    Read::Kv(KvRead::List { prefix: prefix.to_owned() })
+    Read::Kv(KvRead::List { prefix: prefix.to_owned(), page: Page::default() })
 }
 
 fn keys(prefix: &str, separator: &str) -> Read {
-    Read::Kv(KvRead::Keys { prefix: prefix.to_owned(), separator: separator.to_owned() })
+    Read::Kv(KvRead::Keys { prefix: prefix.to_owned(), separator: separator.to_owned(), page: Page::default() })
 }
 
 #[tokio::test]
@@ -44,7 +45,7 @@ async fn a_key_as_consul_shows_it() {
 
 #[tokio::test]
 async fn an_empty_value_is_null_and_flags_are_whole() {
-    let stored = Entry { key: "e".to_owned(), value: Bytes::new(), flags: 3_304_740_253_564_472_344 };
+    let stored = Entry { key: "e".to_owned(), flags: 3_304_740_253_564_472_344, ..Entry::default() };
     let seen = get("/v1/kv/e", Answer::Entries(vec![row(stored, 1, 2)])).await;
     seen.answered(
         200,
@@ -204,7 +205,7 @@ async fn what_is_refused_before_it_is_asked() {
 async fn writes_and_their_outcomes() {
     let put = |flags, cas: Option<u64>| {
         Write::Kv(KvWrite::Put {
-            entry: Entry { key: "e/a".to_owned(), value: bytes("v1"), flags },
+            pair: Pair { key: "e/a".to_owned(), value: bytes("v1"), flags, ttl: None },
             cas: cas.map(LogIndex),
         })
     };
@@ -294,7 +295,7 @@ async fn a_value_over_the_limit_stores_nothing() {
 #[tokio::test]
 async fn wait_is_part_of_the_words() {
     let seen = get("/v1/kv/a?recurse&index=7&wait=1s&stale", Answer::Entries(vec![])).await;
-    let ReadRequest { read, consistency, wait } = seen.read();
+    let ReadRequest { read, consistency, wait, .. } = seen.read();
     assert_eq!((read, consistency), (&list("a"), &Consistency::Stale));
     assert!(matches!(wait, Some(Wait { index: LogIndex(7), .. })));
 }

@@ -5,8 +5,8 @@
 
 use super::gossip::GossipMessage;
 use super::{VERSION_MAX, WireError, from_named, to_named};
-use crate::raft::RaftMessage;
-use crate::{NodeId, Reply, Request};
+use crate::raft::{RaftBody, RaftMessage};
+use crate::{LogIndex, NodeId, Reply, Request};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -41,6 +41,13 @@ pub enum Message {
         /// The number of the request.
         id: u64,
     },
+    /// Between two servers: the rolling hash of the sender's store at an index, to find replicas that drifted apart.
+    StateHash {
+        /// The last entry applied.
+        index: LogIndex,
+        /// The hash there.
+        hash: u64,
+    },
 }
 
 /// Messages of one lane keep their order; lanes do not delay each other.
@@ -50,6 +57,8 @@ pub enum Lane {
     Gossip,
     /// Raft.
     Raft,
+    /// Raft's snapshots, so that they never delay a heartbeat.
+    Snapshot,
     /// Requests and replies.
     Request,
 }
@@ -59,7 +68,8 @@ impl Message {
     pub const fn lane(&self) -> Lane {
         match self {
             Message::Gossip(_) => Lane::Gossip,
-            Message::Raft(_) => Lane::Raft,
+            Message::Raft(RaftMessage { body: RaftBody::SnapshotChunk { .. }, .. }) => Lane::Snapshot,
+            Message::Raft(_) | Message::StateHash { .. } => Lane::Raft,
             Message::Forward { .. } | Message::ForwardReply { .. } | Message::Abandon { .. } => Lane::Request,
         }
     }

@@ -23,7 +23,7 @@ fn accepted(term: u64, match_index: u64) -> (NodeId, RaftMessage) {
 #[test]
 fn a_vote_waits_for_the_disk() {
     let mut server = server();
-    let ask = RaftBody::VoteRequest { last_index: LogIndex(1), last_term: Term(1) };
+    let ask = RaftBody::VoteRequest { last_index: LogIndex(1), last_term: Term(1), transfer: false };
     assert_eq!(server.receive(at(400), 2, 2, ask), []);
     let vote = HardState { term: Term(2), vote: Some(id(2)) };
     assert_eq!(server.unsynced, [Persist { number: 1, hard_state: vote, entries: vec![] }]);

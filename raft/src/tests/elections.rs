@@ -1,6 +1,6 @@
 use super::*;
 
-const VOTE: RaftBody = RaftBody::VoteRequest { last_index: LogIndex(9), last_term: Term(9) };
+const VOTE: RaftBody = RaftBody::VoteRequest { last_index: LogIndex(9), last_term: Term(9), transfer: false };
 const PRE_VOTE: RaftBody = RaftBody::PreVoteRequest { last_index: LogIndex(9), last_term: Term(9) };
 
 #[test]
@@ -163,7 +163,11 @@ fn one_vote_in_a_term_and_only_for_a_log_as_good_as_ones_own() {
         let pre = server.receive(at(400), 2, 3, RaftBody::PreVoteRequest { last_index, last_term });
         let pre_term = if granted { 3 } else { 2 };
         assert_eq!(pre, [(id(2), message(pre_term, RaftBody::PreVoteReply { granted }))]);
-        server.raft.handle_message(at(400), id(2), message(3, RaftBody::VoteRequest { last_index, last_term }));
+        server.raft.handle_message(
+            at(400),
+            id(2),
+            message(3, RaftBody::VoteRequest { last_index, last_term, transfer: false }),
+        );
         let reply = server.sync(at(400));
         assert_eq!(reply, [(id(2), message(3, RaftBody::VoteReply { granted }))], "{last_index} {last_term}");
         server
@@ -177,7 +181,12 @@ fn one_vote_in_a_term_and_only_for_a_log_as_good_as_ones_own() {
     assert_eq!(server.receive(at(401), 3, 3, VOTE), refused, "the vote is given");
     server.restart(at(402));
     assert_eq!(server.receive(at(800), 3, 3, VOTE), refused, "and remembered");
-    server.receive(at(801), 2, 3, RaftBody::VoteRequest { last_index: LogIndex(3), last_term: Term(2) });
+    server.receive(
+        at(801),
+        2,
+        3,
+        RaftBody::VoteRequest { last_index: LogIndex(3), last_term: Term(2), transfer: false },
+    );
     assert_eq!(server.sync(at(801)), [], "nothing new had to be written");
     assert_eq!(server.raft.term(), Term(3));
 }

@@ -81,7 +81,7 @@ fn body(dice: &mut ChaCha8Rng) -> RaftBody {
     match dice.random_range(0..9) {
         0 => RaftBody::PreVoteRequest { last_index: index(dice), last_term: term(dice) },
         1 => RaftBody::PreVoteReply { granted: dice.random() },
-        2 => RaftBody::VoteRequest { last_index: index(dice), last_term: term(dice) },
+        2 => RaftBody::VoteRequest { last_index: index(dice), last_term: term(dice), transfer: false },
         3 => RaftBody::VoteReply { granted: dice.random() },
         4 | 5 => {
             let previous = number(dice);
