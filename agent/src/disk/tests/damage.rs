@@ -2,7 +2,7 @@
 
 use super::super::log::inspect;
 use super::super::snapshot::{Origin, choose};
-use super::super::{generation, load_local, node_id, save_local, sector, witness};
+use super::super::{generation, load_local, node_id, open_log, save_local, sector, witness};
 use super::*;
 
 /// Everything a start reads, read without changing anything of the log.
@@ -120,7 +120,7 @@ fn a_start_on_damage_finds_the_truth_or_begins_anew() {
                 }
                 fs::write(there.path().join(path.strip_prefix(dir.path()).unwrap()), content).unwrap();
             }
-            let (found, _) = super::super::open_log(there.path(), ME, &small()).unwrap();
+            let (found, _) = open_log(there.path(), ME, &small()).unwrap();
             if found.rejoin {
                 begun_anew += 1;
                 assert_eq!((found.entries.len(), found.snapshot, found.hard_state), (0, None, HardState::default()));
@@ -170,7 +170,7 @@ fn a_torn_last_batch_is_cut_off_and_never_mixed_with_the_next() {
         assert_eq!(fs::read(&path).unwrap() == before, !whole, "nothing of it is left");
         // It was acknowledged if the witness says so.
         fs::write(&path, &torn).unwrap();
-        super::super::witness::Witness::open(dir.path()).unwrap().record(3).unwrap();
+        witness::Witness::open(dir.path()).unwrap().record(3).unwrap();
         if !whole {
             assert!(refusal(dir.path()).contains("batch 3 was written, and it holds only those up to 2"));
         }
@@ -266,7 +266,7 @@ fn what_a_newer_build_wrote_is_refused_and_not_put_aside() {
     sector::write(&mut header, 1, 0, 1, &content);
     bytes[..512].copy_from_slice(&header);
     fs::write(&path, &bytes).unwrap();
-    let error = super::super::open_log(dir.path(), ME, &small()).map(|(recovered, _)| recovered).unwrap_err();
+    let error = open_log(dir.path(), ME, &small()).map(|(recovered, _)| recovered).unwrap_err();
     assert!(matches!(error, DiskError::Newer { .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }

@@ -3,6 +3,7 @@
 use super::super::{OnFailure, Reports, Space, open as open_disk, space::Reserve};
 use super::*;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// Where what a disk says goes.
@@ -12,8 +13,7 @@ fn reports() -> (Reports, Receiver<u64>, Receiver<String>) {
     let reports = Reports {
         persisted: Box::new(move |number| persisted.send(number).unwrap_or_default()),
         snapshot_saved: Box::new(|_| ()),
-        failed: std::sync::Arc::new(move |error: &DiskError| failure.send(error.to_string()).unwrap_or_default())
-            as OnFailure,
+        failed: Arc::new(move |error: &DiskError| failure.send(error.to_string()).unwrap_or_default()) as OnFailure,
     };
     (reports, acknowledged, failed)
 }
@@ -48,6 +48,28 @@ fn after_the_first_operation_that_fails_nothing_is_acknowledged() {
         assert_eq!(failures.len(), 1);
         assert!(acknowledged < 30 && failures[0].contains("the test says so"), "{acknowledged}, {failures:?}");
     }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_ends_it_too() {
+    let dir = directory();
+    let recorder = Recorder::watch(dir.path());
+    let (saved, kept) = channel();
+    let (reports, _acknowledged, failed) = reports();
+    let reports = Reports { snapshot_saved: Box::new(move |index| saved.send(index).unwrap()), ..reports };
+    let (_, disk) = open_disk(dir.path(), ME, &small(), reports).unwrap();
+    let Snapshot { meta, chunks } = snapshot(&run(1, 1..=3));
+    disk.save_snapshot(meta, chunks.into_iter());
+    assert_eq!(kept.recv(), Ok(LogIndex(3)));
+    recorder.fail_after(recorder.ops().len() + 4);
+    let Snapshot { meta, chunks } = snapshot(&run(1, 1..=9));
+    disk.save_snapshot(meta, chunks.into_iter());
+    let failure = failed.recv().unwrap();
+    assert!(failure.contains("snapshot-own.new") && failure.contains("the test says so"), "{failure}");
+    assert!(kept.recv().is_err(), "nothing more is saved");
+    disk.close();
+    drop(recorder);
+    assert_eq!(open(dir.path()).0.snapshot, Some(snapshot(&run(1, 1..=3))), "the one before is still there");
 }
 
 /// The name of the test that runs as a child.

@@ -1,6 +1,9 @@
 //! What a start finds after an orderly end.
 
+use super::super::{Reports, open as open_disk, open_log};
 use super::*;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 #[test]
 fn a_restart_finds_exactly_what_was_committed() {
@@ -72,7 +75,7 @@ fn another_nodes_log_is_refused_and_not_put_aside() {
     let dir = directory();
     drop(open(dir.path()));
     let stranger = NodeId([2; 16]);
-    let error = super::super::open_log(dir.path(), stranger, &small()).map(|(recovered, _)| recovered).unwrap_err();
+    let error = open_log(dir.path(), stranger, &small()).map(|(recovered, _)| recovered).unwrap_err();
     assert!(matches!(error, DiskError::Foreign { owner: ME, wanted, .. } if wanted == stranger), "{error}");
 }
 
@@ -162,15 +165,14 @@ fn an_older_snapshot_that_is_finished_late_replaces_nothing() {
 
 #[test]
 fn the_newest_of_the_snapshots_that_wait_is_written_and_reported() {
-    use std::sync::mpsc::channel;
     let dir = directory();
     let (saved, kept) = channel();
-    let reports = super::super::Reports {
+    let reports = Reports {
         persisted: Box::new(|_| ()),
         snapshot_saved: Box::new(move |index| saved.send(index).unwrap()),
-        failed: std::sync::Arc::new(|error| panic!("{error}")),
+        failed: Arc::new(|error| panic!("{error}")),
     };
-    let (_, disk) = super::super::open(dir.path(), ME, &small(), reports).unwrap();
+    let (_, disk) = open_disk(dir.path(), ME, &small(), reports).unwrap();
     disk.persist(persist(1, run(1, 1..=9)));
     let (go, gate) = channel::<()>();
     let Snapshot { meta, chunks } = snapshot(&run(1, 1..=3));
@@ -195,14 +197,14 @@ fn the_newest_of_the_snapshots_that_wait_is_written_and_reported() {
 #[test]
 fn closing_writes_what_was_handed_over_and_gives_up_a_snapshot() {
     let dir = directory();
-    let reports = || super::super::Reports {
+    let reports = Reports {
         persisted: Box::new(|_| ()),
         snapshot_saved: Box::new(|index| panic!("{index} was not finished")),
-        failed: std::sync::Arc::new(|error| panic!("{error}")),
+        failed: Arc::new(|error| panic!("{error}")),
     };
-    let (_, disk) = super::super::open(dir.path(), ME, &small(), reports()).unwrap();
+    let (_, disk) = open_disk(dir.path(), ME, &small(), reports).unwrap();
     (1..=50).for_each(|number| disk.persist(persist(number, Vec::new())));
-    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (begun, has_begun) = channel();
     let endless = std::iter::repeat_with(move || {
         let _ = begun.send(());
         Bytes::from_static(b"more")
@@ -212,4 +214,16 @@ fn closing_writes_what_was_handed_over_and_gives_up_a_snapshot() {
     disk.close();
     assert_eq!(open(dir.path()).0.hard_state.term, Term(50));
     assert_eq!(raft_files(dir.path()), ["log-0000000000000001"]);
+}
+
+#[test]
+fn a_snapshot_may_be_longer_than_what_is_flushed_at_once() {
+    let dir = directory();
+    let (_, mut log) = open(dir.path());
+    log.commit(&[persist(1, run(1, 1..=9))]).unwrap();
+    let chunks: Vec<_> = (1..=5).map(|byte| Bytes::from(vec![byte; 3 * 1024 * 1024])).collect();
+    let large = Snapshot { chunks, ..snapshot(&run(1, 1..=4)) };
+    save(&log, large.clone()).unwrap();
+    drop(log);
+    assert_eq!(open(dir.path()).0.snapshot, Some(large));
 }
