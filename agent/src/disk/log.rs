@@ -213,9 +213,26 @@ impl Draft {
         Ok(())
     }
 
+    fn put(&mut self, entries: &[LogEntry]) -> Result<(), DiskError> {
+        for entry in entries {
+            let last = self.outline.last();
+            if !self.outline.put(entry.index, entry.term) {
+                return Err(DiskError::Gap { index: entry.index.0, last: last.0 });
+            }
+            self.touched.put(entry.index);
+            self.records.entry(entry);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, persist: &Persist, covered: &mut LogIndex) -> Result<(), DiskError> {
         self.hard_state = persist.hard_state;
+        let mut entries = persist.entries.as_slice();
         if let Some(Snapshot { meta, .. }) = &persist.snapshot {
+            // Entries up to the snapshot's may show that those behind it follow it.
+            if entries.first().is_some_and(|first| first.index <= meta.index) {
+                self.put(std::mem::take(&mut entries))?;
+            }
             *covered = meta.index.max(*covered);
             if joins(&self.outline, meta.index, meta.term) {
                 self.begin(meta.index.next())?;
@@ -223,13 +240,7 @@ impl Draft {
                 self.reset(meta.index.next());
             }
         }
-        for LogEntry { index, term, .. } in &persist.entries {
-            if !self.outline.put(*index, *term) {
-                return Err(DiskError::Gap { index: index.0, last: self.outline.last().0 });
-            }
-            self.touched.put(*index);
-        }
-        persist.entries.iter().for_each(|entry| self.records.entry(entry));
+        self.put(entries)?;
         match persist.compact_to {
             Some(first) if first > covered.next() => Err(DiskError::Uncovered { first: first.0, covered: covered.0 }),
             Some(first) if first > self.outline.first() => self.begin(first),

@@ -64,7 +64,7 @@ pub(super) fn write(out: &mut Vec<u8>, segment: u64, place: u64, number: u64, co
 
 /// Reads the sector at a place of a segment.
 pub(super) fn read(segment: u64, place: u64, sector: &[u8]) -> Sector<'_> {
-    if sector.iter().all(|byte| *byte == 0) {
+    if sector == [0; SECTOR] {
         return Sector::Blank;
     }
     sound(segment, place, sector).unwrap_or(Sector::Damaged)

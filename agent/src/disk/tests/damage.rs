@@ -102,6 +102,22 @@ fn no_cut_in_any_file_goes_unnoticed() {
     assert!(refusal(dir.path()).contains("the log is gone, although 5 batches or more were written"));
 }
 
+/// The witness is flushed with each segment that is begun, so that none of them can vanish unnoticed, even if the power goes.
+#[test]
+fn the_newest_segment_cannot_vanish_in_a_power_cut() {
+    let dir = directory();
+    let recorder = Recorder::watch(dir.path());
+    let (_, mut log) = open(dir.path());
+    (1..=12).for_each(|index| log.commit(&[persist(1, run(1, index..=index))]).unwrap());
+    drop(log);
+    let there = directory();
+    leave(&recorder.ops(), Crash::Lose, dir.path(), there.path());
+    assert_eq!(open(there.path()).0.entries, run(1, 1..=12));
+    leave(&recorder.ops(), Crash::Lose, dir.path(), there.path());
+    fs::remove_file(there.path().join("raft/log-0000000000000002")).unwrap();
+    assert!(refusal(there.path()).contains("batch 8 was written, and it holds only those up to 7"));
+}
+
 /// A full start with every 61st of all flips, on a copy: it also finds the truth, or begins anew as another node.
 #[test]
 fn a_start_on_damage_finds_the_truth_or_begins_anew() {

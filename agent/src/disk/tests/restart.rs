@@ -126,8 +126,15 @@ fn what_follows_a_leaders_snapshot_in_the_log_stays() {
     log.commit(&[persist(1, run(1, 1..=9))]).unwrap();
     log.commit(&[receiving(1, snapshot(&run(1, 1..=6)))]).unwrap();
     drop(log);
-    let (found, _) = open(dir.path());
+    let (found, mut log) = open(dir.path());
     assert_eq!((&found.entries, history(&found)), (&run(1, 7..=9), run(1, 1..=9)));
+    // Also if it comes in the same write, from before the snapshot's entry or from behind it.
+    for (next, covered) in [(10..=15, 13), (17..=18, 16)] {
+        log.commit(&[Persist { entries: run(1, next), ..receiving(1, snapshot(&run(1, 1..=covered))) }]).unwrap();
+    }
+    drop(log);
+    let (found, _) = open(dir.path());
+    assert_eq!((&found.entries, history(&found)), (&run(1, 17..=18), run(1, 1..=18)));
 }
 
 #[test]
