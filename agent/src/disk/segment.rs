@@ -222,14 +222,10 @@ fn whole_batch(expected: u64, sectors: &[Sector<'_>]) -> Option<Vec<u8>> {
 /// Returns where its parts end; none where there are none.
 fn parts_of_one_more(path: &Path, expected: u64, from: u64, sectors: &[Sector<'_>]) -> Result<Option<u64>, DiskError> {
     let mut end = None;
-    let mut is_over = false;
     for (place, sector) in (0..).zip(sectors).skip(from as usize) {
         match sector {
             Sector::Blank => {}
-            Sector::Sound { number, part, is_last, .. }
-                if *number == expected && u64::from(*part) == place - from && !is_over =>
-            {
-                is_over = *is_last;
+            Sector::Sound { number, part, .. } if *number == expected && u64::from(*part) == place - from => {
                 end = Some(place + 1);
             }
             Sector::Sound { number, .. } => {

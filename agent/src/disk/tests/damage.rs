@@ -270,6 +270,28 @@ fn a_damaged_snapshot_is_done_without_if_the_log_joins_the_one_before() {
 }
 
 #[test]
+fn a_snapshot_is_read_again_before_it_counts() {
+    let dir = directory();
+    let (_, mut log) = open(dir.path());
+    log.commit(&[persist(1, run(1, 1..=9))]).unwrap();
+    save(&log, snapshot(&run(1, 1..=4))).unwrap();
+    let Snapshot { meta, chunks } = snapshot(&run(1, 1..=8));
+    let draft = dir.path().join("raft/snapshot-own.new");
+    // The disk spoils what was written already, while the last part is on its way.
+    let spoilt = chunks.into_iter().enumerate().inspect(|(number, _)| {
+        if *number == 7 {
+            let mut bytes = fs::read(&draft).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&draft, bytes).unwrap();
+        }
+    });
+    let refused = log.shelf().put(Origin::Own, &meta, spoilt.map(|(_, chunk)| chunk), || true).unwrap_err();
+    assert!(refused.to_string().contains("snapshot-own.new is damaged: the checksum of chunk 6 is wrong"), "{refused}");
+    drop(log);
+    assert_eq!(open(dir.path()).0.snapshot, Some(snapshot(&run(1, 1..=4))));
+}
+
+#[test]
 fn what_a_newer_build_wrote_is_refused_and_not_put_aside() {
     let dir = directory();
     drop(open(dir.path()));
