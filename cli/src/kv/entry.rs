@@ -25,19 +25,19 @@ pub(crate) struct Entry {
     pub(crate) modify_index: u64,
     /// Empty where nobody holds it.
     pub(crate) session: String,
-    /// Only where one key was asked for and is held.
+    /// Only where it is held, and where servers tell it.
     pub(crate) fencing_token: Option<u64>,
 }
 
 /// Asks for a key, or for all under one.
 pub(crate) fn find(client: &Client, doing: &str, key: &str, query: &[(&str, &str)]) -> Result<Found, Failure> {
     let answer = client.get(doing, &path(key), query)?;
-    let (index, token) = (answer.index().unwrap_or(0), answer.fencing_token());
+    let index = answer.index().unwrap_or(0);
     if answer.status == 404 {
         return Ok(Found { entries: Vec::new(), index });
     }
     let wires: Vec<Wire> = client.json(doing, &client.ok(doing, answer)?)?;
-    let entries = wires.into_iter().map(|wire| wire.decoded(doing, token)).collect::<Result<_, _>>()?;
+    let entries = wires.into_iter().map(|wire| wire.decoded(doing)).collect::<Result<_, _>>()?;
     Ok(Found { entries, index })
 }
 
@@ -52,11 +52,12 @@ struct Wire {
     create_index: u64,
     modify_index: u64,
     session: String,
+    fencing_token: Option<u64>,
 }
 
 impl Wire {
-    fn decoded(self, doing: &str, fencing_token: Option<u64>) -> Result<Entry, Failure> {
-        let Wire { key, value, flags, lock_index, create_index, modify_index, session } = self;
+    fn decoded(self, doing: &str) -> Result<Entry, Failure> {
+        let Wire { key, value, flags, lock_index, create_index, modify_index, session, fencing_token } = self;
         let value = STANDARD.decode(value.unwrap_or_default()).map_err(|error| {
             Failure::new(format!("Error {doing}: the agent sent a value of '{key}' that is not base64 ({error})."))
         })?;

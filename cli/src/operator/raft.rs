@@ -7,6 +7,9 @@ use crate::table;
 use clap::{ArgMatches, Command};
 use serde::Deserialize;
 
+/// The option that says that the warning was read, and what the HTTP API wants to hear.
+const CONFIRMATION: &str = "i-accept-losing-writes";
+
 const WARNING: &str = "\
 This makes the server behind this agent the only server of its cluster.
 
@@ -20,7 +23,7 @@ It is for one case: most servers are lost for ever, and so there will be no lead
   2. Choose the survivor with the newest data: the one whose `quorate info` shows the greatest last_log_index (raft).
   3. Copy its data directory while it is stopped, then start it again.
 
-Then run this on that server alone, with -i-accept-data-loss, and let new servers with empty data directories join it.";
+Then run this on that server alone, with -i-accept-losing-writes, and let new servers with empty data directories join it.";
 
 pub(super) fn command() -> Command {
     let remove_peer = Command::new("remove-peer")
@@ -38,7 +41,7 @@ pub(super) fn command() -> Command {
     let recover = Command::new("recover-quorum")
         .about("Makes this server the only one, when the others are lost for ever")
         .long_about(format!("Makes this server the only one, when the others are lost for ever.\n\n{WARNING}"))
-        .arg(flag("i-accept-data-loss", "Do it: the warning has been read"));
+        .arg(flag(CONFIRMATION, "Do it: the warning has been read"));
     Command::new("raft").about("Shows and changes who takes part in Raft").subcommand_required(true).subcommands(
         [Command::new("list-peers").about("Lists the servers that take part"), remove_peer, transfer, recover]
             .map(client::with_options),
@@ -95,12 +98,12 @@ fn transfer_leader(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) ->
 }
 
 fn recover_quorum(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> Result<(), Failure> {
-    if !is_on(matches, "i-accept-data-loss") {
+    if !is_on(matches, CONFIRMATION) {
         return Err(Failure::new(WARNING));
     }
     let client = Client::new(matches, surroundings)?;
     let doing = "recovering from the lost quorum";
-    client.ok(doing, client.put(doing, "/v1/operator/raft/recover", &[], b"")?)?;
+    client.ok(doing, client.post(doing, "/v1/operator/raft/recover-quorum", &[("confirm", CONFIRMATION)])?)?;
     writeln!(surroundings.out, "This server is now the only one of its cluster, and elects itself.")?;
     Ok(writeln!(surroundings.out, "Start new servers with empty data directories, and let them join it.")?)
 }
