@@ -30,14 +30,19 @@ pub(super) struct Archive {
 }
 
 /// What a snapshot says of itself. More may be there.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct Meta {
     #[serde(rename = "ID")]
     pub(super) id: String,
     pub(super) index: u64,
     pub(super) term: u64,
     pub(super) version: u64,
+    /// Consul's have none.
+    #[serde(default)]
+    pub(super) datacenter: String,
+    #[serde(default)]
+    pub(super) created: String,
 }
 
 /// A file in the archive.
@@ -226,8 +231,41 @@ impl Chunks {
 }
 
 #[cfg(test)]
+#[path = "../../tests/scripted/archive.rs"]
+#[allow(dead_code, clippy::unwrap_used)]
+mod written;
+
+#[cfg(test)]
 mod tests {
+    use super::written::{META, STATE, archive};
     use super::*;
+
+    fn seen(bytes: &[u8]) -> Option<String> {
+        Archive::verify(bytes).ok().map(|archive| format!("{archive:?}"))
+    }
+
+    /// The time and the system in gzip's header mean nothing, nor do the bits that fill up the last byte of what it packed; every
+    /// other bit is noticed.
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_noticed() {
+        let whole = archive(META, STATE);
+        let expected = seen(&whole);
+        let mut unnoticed = 0;
+        for at in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            if let Some(seen) = seen(&flipped) {
+                assert_eq!(Some(seen), expected, "bit {at} changes what is seen");
+                unnoticed += 1;
+            }
+        }
+        let (meaningless, flags, fill) = (6 * 8, 4, 7);
+        assert!(unnoticed <= meaningless + flags + fill, "{unnoticed}");
+        for length in 0..whole.len() {
+            assert_eq!(seen(&whole[..length]), None, "{length} of {}", whole.len());
+        }
+        assert_eq!(seen(&[whole, vec![0]].concat()), None, "something follows");
+    }
 
     #[test]
     fn chunks_are_counted_however_they_are_cut() {

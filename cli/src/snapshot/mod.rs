@@ -93,6 +93,8 @@ fn inspect(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> Result<
         ["Index", &meta.index.to_string()],
         ["Term", &meta.term.to_string()],
         ["Version", &meta.version.to_string()],
+        ["Datacenter", told(&meta.datacenter)],
+        ["Created", told(&meta.created)],
         ["State chunks", &chunks],
     ];
     table::write(surroundings.out, &facts.map(|fact| fact.map(str::to_owned)))?;
@@ -103,6 +105,10 @@ fn inspect(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> Result<
     let total = ["Total".to_owned(), total.to_string()];
     table::write(surroundings.out, &[header].into_iter().chain(rows).chain([total]).collect::<Vec<_>>())?;
     Ok(())
+}
+
+fn told(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
 }
 
 /// Reads a whole snapshot and verifies it.

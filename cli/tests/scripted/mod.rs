@@ -3,6 +3,9 @@
 #![allow(dead_code)]
 
 pub mod agent;
+pub mod archive;
+pub mod directory;
+pub mod keys;
 
 use agent::{Asked, Said};
 use quorate_cli::Surroundings;
