@@ -137,7 +137,7 @@ fn keys_of_others_are_left_alone() {
 fn a_lost_lock_stops_the_command_and_what_it_started() {
     let (keys, directory) = (Keys::default(), Directory::new("lost"));
     let (started, out) = (directory.fifo("started"), directory.file("out"));
-    let script = format!("trap 'echo stopped > {out}; exit 7' TERM; echo > {started}; sleep 600");
+    let script = format!("trap 'echo stopped > {out}; kill $!; exit 7' TERM; sleep 600 & echo > {started}; wait");
     let running = {
         let keys = keys.clone();
         thread::spawn(move || lock(&keys, &["p", &script]))
@@ -165,7 +165,7 @@ fn servers_that_fail_for_longer_than_they_may_stop_the_command() {
     keys.until(|state| !state.keys.is_empty());
     // Whether the watch has begun or begins now: it fails at once.
     keys.change(|state| {
-        state.fails = true;
+        state.watching_fails = true;
         state.set("other", "", 0, "");
     });
     let ended = running.join().unwrap();

@@ -19,7 +19,7 @@ fn a_signal_stops_the_command_and_releases_the_lock() {
         let address = keys.serve();
         thread::spawn(move || Run::default().at(&address, &["lock", "p", &script]))
     };
-    let running = run(format!("trap 'echo stopped > {out}; exit' TERM; echo > {started}; sleep 600"));
+    let running = run(format!("trap 'echo stopped > {out}; kill $!; exit' TERM; sleep 600 & echo > {started}; wait"));
     directory.read("started");
     kill_process(getpid(), Signal::TERM).unwrap();
     let ended = running.join().unwrap();

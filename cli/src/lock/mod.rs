@@ -19,6 +19,8 @@ mod child;
 mod lock_key;
 mod recipe;
 mod semaphore;
+#[cfg(test)]
+mod tests;
 
 use crate::client::{self, Client};
 use crate::command::{Surroundings, flag, is_on, option, value, values};

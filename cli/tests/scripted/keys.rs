@@ -21,8 +21,12 @@ pub struct State {
     /// What each was made with.
     pub made: Vec<String>,
     pub renewals: usize,
-    /// Whether renewing and watching fails, as without a leader.
-    pub fails: bool,
+    /// Whether renewing fails, as without a leader.
+    pub renewing_fails: bool,
+    /// Whether watching fails.
+    pub watching_fails: bool,
+    /// How often one of them did.
+    pub failures: usize,
     /// Whether nobody is queued: who asks for a key that is held is told so at once.
     pub impatient: bool,
     index: u64,
@@ -94,7 +98,10 @@ impl Keys {
     fn session(&self, path: &str, asked: &Asked) -> Said {
         let mut state = self.state();
         match path.trim_start_matches("session/").split_once('/') {
-            Some(("renew", _)) if state.fails => Said::new(500, "No cluster leader"),
+            Some(("renew", _)) if state.renewing_fails => {
+                state.failures += 1;
+                Said::new(500, "No cluster leader")
+            }
             Some(("renew", id)) => {
                 state.renewals += 1;
                 if state.sessions.contains(id) { Said::new(200, "[]") } else { Said::new(404, "not found") }
@@ -119,9 +126,10 @@ impl Keys {
         let mut state = self.state();
         if let Some(index) = query.get("index").and_then(|index| index.parse().ok()).filter(|index| *index > 0) {
             let limit = Duration::from_millis(query["wait"].trim_end_matches("ms").parse().unwrap());
-            let unchanged = |state: &mut State| state.index <= index && !state.fails;
+            let unchanged = |state: &mut State| state.index <= index && !state.watching_fails;
             state = self.0.1.wait_timeout_while(state, limit, unchanged).unwrap().0;
-            if state.fails {
+            if state.watching_fails {
+                state.failures += 1;
                 return Said::new(500, "No cluster leader");
             }
         }
