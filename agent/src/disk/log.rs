@@ -99,6 +99,12 @@ impl RaftLog {
     /// The snapshot is ahead of the log: a crash came between the two. It holds only what was committed, so what is in the log instead never
     /// was; and its term is known by now.
     fn begin_behind(&mut self, index: LogIndex, term: Term) -> Result<(), DiskError> {
+        let last = self.state.last;
+        tracing::info!(
+            snapshot = index.0,
+            log = last.0,
+            "the snapshot is ahead of the log, which begins behind it now"
+        );
         let mut draft = Draft::of(self);
         draft.reset(index.next());
         if draft.hard_state.term < term {

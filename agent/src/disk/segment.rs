@@ -37,6 +37,7 @@ pub(super) fn sequence_of(name: &str) -> Option<u64> {
 /// Makes the file that becomes the next segment.
 pub(super) fn prepare(directory: &Path, size: u64) -> Result<(), DiskError> {
     let file = PrivateFile::create(&directory.join(SPARE))?;
+    let size = size.next_multiple_of(SECTOR as u64);
     let zeros = vec![0; PIECE];
     let mut at = 0;
     while at < size {
@@ -128,6 +129,12 @@ impl Segment {
         if let Some(Batch { number, content }) = found.batches.last() {
             from -= sectors_for(content.len());
             sector::write(&mut self.buffer, self.sequence, from, *number, content);
+        }
+        if found.torn_to.is_some() {
+            tracing::info!(
+                segment = self.sequence,
+                "a write that a crash tore, and that was never acknowledged, is cut off"
+            );
         }
         let sectors = found.torn_to.unwrap_or(self.used) - from;
         self.buffer.resize(sectors as usize * SECTOR, 0);
