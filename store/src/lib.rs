@@ -23,7 +23,8 @@
 //! Two promises carry the blocking queries, and both follow from one list, `index.rs`'s `topics`, which says what a
 //! question is about:
 //!
-//! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so.
+//! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so; [`Watched`] finds all
+//!   such questions among many.
 //! * **An index never goes back.** The index that comes with an answer rises whenever the answer changes, and for one
 //!   question it never falls, not even when what was asked about is deleted and the memory of that is given up.
 //!
@@ -54,6 +55,7 @@ mod timer;
 mod touched;
 mod txn;
 mod view;
+mod watched;
 
 #[cfg(test)]
 mod properties;
@@ -70,3 +72,4 @@ pub use store::Store;
 pub use touched::Touched;
 pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_ROWS};
 pub use view::View;
+pub use watched::Watched;
