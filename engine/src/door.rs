@@ -177,6 +177,15 @@ pub enum Notice {
         /// What was done.
         what: &'static str,
     },
+    /// The leader changed who takes part in Raft.
+    ServerChanged {
+        /// Which server.
+        id: NodeId,
+        /// Its name, where gossip knows it.
+        node: String,
+        /// What was done, and why.
+        what: &'static str,
+    },
     /// Replicas differ at this log index, and it is not this server that is known to be the odd one.
     ReplicaDiffers {
         /// Where.

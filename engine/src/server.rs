@@ -1,8 +1,8 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
 use crate::door::{Notice, Output};
-use crate::leader::Leader;
 use crate::hashes::Hashes;
+use crate::leader::Leader;
 use crate::source::{Job, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
@@ -13,6 +13,7 @@ use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
 use quorate_raft::{Raft, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
 /// fits one frame.
@@ -28,6 +29,8 @@ pub struct Server {
     pub raft: Raft,
     pub store: Store,
     pub bootstrap_expect: usize,
+    pub election_timeout: Duration,
+    pub heartbeat_interval: Duration,
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
@@ -102,6 +105,8 @@ impl Server {
             raft: Raft::new(raft, server.hard_state, server.entries, now)?,
             store: Store::new(),
             bootstrap_expect: server.bootstrap_expect,
+            election_timeout: server.election_timeout,
+            heartbeat_interval: server.heartbeat_interval,
             leader: None,
             proposals: BTreeMap::new(),
             timers: Timers::default(),
@@ -321,6 +326,8 @@ impl Engine {
             self.notice_own_term(now, entry.term);
         }
         self.announce_cluster(now);
+        self.end_removal();
+        self.answer_behind(now);
         self.answer_confirmed(now);
     }
 
@@ -359,7 +366,7 @@ impl Engine {
     fn lose_leadership(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
-        server.leader = None;
+        let removal = server.leader.take().and_then(|leader| leader.removal);
         server.lease_awaited = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
@@ -368,6 +375,9 @@ impl Engine {
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
+        if let Some(removal) = removal {
+            self.lose_removal(removal);
+        }
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);
     }
