@@ -232,7 +232,9 @@ impl Drive {
         if low != self.disk_is_low {
             self.disk_is_low = low;
             if low {
-                tracing::error!("the disk is nearly full: as leader, this server takes nothing new until there is room");
+                tracing::error!(
+                    "the disk is nearly full: as leader, this server takes nothing new until there is room"
+                );
             } else {
                 tracing::info!("the disk has room again");
             }
@@ -294,6 +296,7 @@ mod tests {
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved: SavedLocal::default(),
+            session_ttl_min: Duration::from_secs(10),
             patience: Patience::default(),
             seed: 1,
         }
@@ -318,7 +321,8 @@ mod tests {
         let (reports_queue, reports) = mpsc::channel(8);
         let (_durable, persisted) = watch::channel(0);
         let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue };
-        let inbox = Inbox { commands, inbound, reports, persisted };
+        let (_saved, snapshots) = watch::channel(LogIndex::ZERO);
+        let inbox = Inbox { commands, inbound, reports, persisted, snapshots };
         for _ in 0..FLOOD {
             inbound_queue.try_send(Inbound::Datagram { from: ([127, 0, 0, 1], 9).into(), bytes: vec![1; 99] }).unwrap();
         }

@@ -9,7 +9,7 @@ use crate::log;
 use crate::quic::{self, Transport};
 use crate::{disk, join, signals};
 use anyhow::{Context, Result};
-use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
+use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
@@ -26,9 +26,6 @@ const COMMAND_QUEUE: usize = 8192;
 const INBOUND_QUEUE: usize = 8192;
 /// Results of probes that may wait; more make the probes wait.
 const REPORT_QUEUE: usize = 1024;
-/// Raft's timing on a LAN, before `performance.raft_multiplier`: a killed leader is replaced within a second.
-const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
 
 /// The version that members and the API show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -216,14 +213,11 @@ fn disk_failed(error: &disk::DiskError) {
 fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
     let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
-        bootstrap_expect: server.bootstrap_expect,
         rejoin: recovered.rejoin,
-        election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
-        heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
         hard_state: recovered.hard_state,
         snapshot: recovered.snapshot,
         entries: recovered.entries,
-        snapshots: SnapshotPolicy::default(),
+        ..ServerConfig::lan(server.bootstrap_expect).slower(server.raft_multiplier)
     });
     let join = config
         .retry_join

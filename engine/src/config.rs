@@ -70,6 +70,33 @@ pub struct ServerConfig {
     pub snapshots: SnapshotPolicy,
 }
 
+impl ServerConfig {
+    /// A new server, which has nothing on disk, in a LAN.
+    pub fn lan(bootstrap_expect: usize) -> ServerConfig {
+        ServerConfig {
+            bootstrap_expect,
+            rejoin: false,
+            // A killed leader is replaced within a second.
+            election_timeout: Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(60),
+            hard_state: HardState::default(),
+            snapshot: None,
+            entries: Vec::new(),
+            snapshots: SnapshotPolicy::default(),
+        }
+    }
+
+    /// With Raft's timeouts multiplied (`performance.raft_multiplier`).
+    #[must_use]
+    pub fn slower(self, multiplier: u32) -> ServerConfig {
+        ServerConfig {
+            election_timeout: self.election_timeout * multiplier,
+            heartbeat_interval: self.heartbeat_interval * multiplier,
+            ..self
+        }
+    }
+}
+
 /// When the state is written down so that the log can be cut. Whichever comes first.
 #[derive(Debug, Clone, Copy)]
 pub struct SnapshotPolicy {

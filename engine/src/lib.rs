@@ -63,9 +63,9 @@ use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use server::Server;
-use stop::Ending;
 use source::{Job, Own, Source};
 use std::collections::{BTreeMap, VecDeque};
+use stop::Ending;
 use wait::Waiting;
 
 /// One agent's decisions. See the [crate] for its verbs.

@@ -43,14 +43,7 @@ struct Handle {
 
 impl Snapshots {
     pub fn new(policy: SnapshotPolicy, saved: LogIndex) -> Snapshots {
-        Snapshots {
-            policy,
-            saved,
-            saving: false,
-            bytes: 0,
-            pinned: BTreeMap::new(),
-            handles: BTreeMap::new(),
-        }
+        Snapshots { policy, saved, saving: false, bytes: 0, pinned: BTreeMap::new(), handles: BTreeMap::new() }
     }
 
     pub fn deadline(&self) -> Option<Time> {
