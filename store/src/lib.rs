@@ -74,5 +74,5 @@ pub use restore::{MAX_RESTORE_CHUNK, MAX_RESTORE_SIZE};
 pub use snapshot::{Chunk, SnapshotChunks, SnapshotError, Summary, TableSummary};
 pub use store::Store;
 pub use touched::Touched;
-pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_ROWS};
+pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_RESULT};
 pub use view::View;
