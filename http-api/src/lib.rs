@@ -5,8 +5,8 @@
 //!  client ◀─ guard ◀──────────── json, headers, error ◀─────────── Reply
 //! ```
 //!
-//! [`router`] is the only door. One noun, one file, each with its routes at the top: `kv`, `agent` (with `service`,
-//! `check` and `health` below it), `catalog`, `health`, `status`. Handlers are thin: they turn a path, a query string
+//! [`router`] is the only door. One noun, one file, each with its routes at the top: `kv` (with `stream` below it), `session`, `txn`, `agent` (with `service`,
+//! `check` and `health` below it), `catalog`, `health`, `operator` (with `autopilot` below it), `snapshot`, `status`. Handlers are thin: they turn a path, a query string
 //! and a body into words of [`quorate_protocol`], ask, and show the answer.
 //!
 //! What Consul's clients depend on is said once: parameters in `query`, spelling of keys and
@@ -29,10 +29,13 @@ mod headers;
 mod health;
 mod json;
 mod kv;
+mod operator;
 mod percent;
 mod query;
 mod route;
+mod session;
 mod status;
+mod txn;
 
 pub use config::Config;
 
@@ -46,9 +49,12 @@ use std::sync::Arc;
 pub fn router(cluster: Arc<dyn Cluster>, config: Config) -> Router {
     Router::new()
         .merge(kv::routes())
+        .merge(session::routes())
+        .merge(txn::routes())
         .merge(agent::routes())
         .merge(catalog::routes())
         .merge(health::routes())
+        .merge(operator::routes())
         .merge(status::routes())
         .exactly("/", methods().get(absent::root))
         .fallback(absent::absent)

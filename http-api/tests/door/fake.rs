@@ -7,8 +7,8 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use quorate_http_api::{Config, router};
 use quorate_protocol::{
-    Answer, Ask, Check, Cluster, Consistency, LocalRequest, LogIndex, Node, NodeId, Outcome, Read, ReadRequest, Reply,
-    ReplyFuture, Request, Row, Service, Status, Wait, Write,
+    Answer, Ask, Check, Cluster, LocalRequest, LogIndex, Node, NodeId, Outcome, Read, ReadRequest, Reply, ReplyFuture,
+    Request, Row, Service, Status, Wait, Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -41,6 +41,31 @@ impl Cluster for Script {
         let mut replies = self.replies.lock().unwrap();
         let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
         Box::pin(async move { reply.unwrap_or(Reply::Done) })
+    }
+}
+
+/// A cluster that thinks of its replies, and remembers what it was asked.
+pub struct Thinking<F> {
+    think: F,
+    asked: Mutex<Vec<Request>>,
+}
+
+impl<F: Fn(&Ask) -> Reply + Send + Sync + 'static> Thinking<F> {
+    pub fn of(think: F) -> Arc<Thinking<F>> {
+        Arc::new(Thinking { think, asked: Mutex::default() })
+    }
+
+    /// What it was asked, as `show` shows it.
+    pub fn asked<T>(&self, show: impl Fn(&Ask) -> T) -> Vec<T> {
+        self.asked.lock().unwrap().iter().map(|request| show(&request.ask)).collect()
+    }
+}
+
+impl<F: Fn(&Ask) -> Reply + Send + Sync + 'static> Cluster for Thinking<F> {
+    fn ask(&self, request: Request) -> ReplyFuture<'_> {
+        let reply = (self.think)(&request.ask);
+        self.asked.lock().unwrap().push(request);
+        Box::pin(async move { reply })
     }
 }
 
@@ -107,8 +132,7 @@ pub async fn send(request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>
 
 pub async fn send_with(config: Config, request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>>) -> Seen {
     let script = Arc::new(Script::of(replies));
-    let response = router(script.clone(), config).oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
+    let (parts, body) = router(script.clone(), config).oneshot(request).await.unwrap().into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let asked = script.asked();
     assert_eq!(parts.headers.get("x-consul-default-acl-policy").unwrap(), "allow");
