@@ -34,6 +34,7 @@ mod percent;
 mod query;
 mod route;
 mod session;
+mod snapshot;
 mod status;
 mod txn;
 
@@ -55,6 +56,7 @@ pub fn router(cluster: Arc<dyn Cluster>, config: Config) -> Router {
         .merge(catalog::routes())
         .merge(health::routes())
         .merge(operator::routes())
+        .merge(snapshot::routes())
         .merge(status::routes())
         .exactly("/", methods().get(absent::root))
         .fallback(absent::absent)

@@ -12,6 +12,7 @@ mod kv;
 mod lock;
 mod operator;
 mod session;
+mod snapshot;
 mod status;
 mod stream;
 mod txn;
