@@ -116,15 +116,16 @@ fn take_session(mut fields: Fields, config: &Config) -> Result<Session, Error> {
     })
 }
 
-/// `NodeChecks` and its older name `Checks`, each once; the node's own health where neither is given. An empty list means no checks.
+/// `NodeChecks` and its older name `Checks`, which adds to it, each once; the node's own health where `NodeChecks` is not given. As in Consul,
+/// either of them empty, or `null`, means no checks of the node at all: Patroni and Ansible rely on it.
 fn take_node_checks(fields: &mut Fields) -> Result<Vec<String>, Error> {
     let (new, old) = (fields.take_texts_if_given("NodeChecks")?, fields.take_texts_if_given("Checks")?);
-    if new.is_none() && old.is_none() {
-        return Ok(vec![SERF_HEALTH.to_owned()]);
+    if [&new, &old].into_iter().flatten().any(Vec::is_empty) {
+        return Ok(Vec::new());
     }
+    let new = new.unwrap_or_else(|| vec![SERF_HEALTH.to_owned()]);
     let mut seen = BTreeSet::new();
-    let given = new.into_iter().flatten().chain(old.into_iter().flatten());
-    Ok(given.filter(|check| seen.insert(check.clone())).collect())
+    Ok(new.into_iter().chain(old.unwrap_or_default()).filter(|check| seen.insert(check.clone())).collect())
 }
 
 fn ttl(text: &str, config: &Config) -> Result<Option<Duration>, Error> {

@@ -57,13 +57,15 @@ impl Fields {
         }
     }
 
-    /// The objects of the list that a body is.
+    /// The objects of the list that a body is; `null` is an empty list.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for anything else.
     pub(crate) fn parse_list(refusal: &'static str, body: &[u8]) -> Result<Vec<Fields>, Error> {
-        let Value::Array(items) = read(refusal, body)? else {
-            return Err(failed(refusal, "a JSON list of objects is expected"));
+        let items = match read(refusal, body)? {
+            Value::Array(items) => items,
+            Value::Null => Vec::new(),
+            _ => return Err(failed(refusal, "a JSON list of objects is expected")),
         };
         let object = |item| match item {
             Value::Object(object) => Ok(Fields::of(object, String::new(), refusal)),
@@ -201,9 +203,9 @@ impl Fields {
         }
     }
 
-    /// As [`Fields::take_texts`], telling an empty list from none.
+    /// As [`Fields::take_texts`], telling an empty list from none. `null` is an empty list: in Go it takes the place of a default.
     pub(crate) fn take_texts_if_given(&mut self, name: &str) -> Result<Option<Vec<String>>, Error> {
-        let given = self.left.get(&fold(name)).is_some_and(|(_, value)| !value.is_null());
+        let given = self.left.contains_key(&fold(name));
         Ok(Some(self.take_texts(name)?).filter(|_| given))
     }
 

@@ -61,16 +61,30 @@ impl<'a> SessionRow<'a> {
 
 /// The session that a client names, or the sentence that Consul has for what cannot be one.
 pub(crate) fn session_id(text: &str) -> Result<SessionId, String> {
+    const LOOKUP: &str = "failed session lookup: index error:";
     if text.len() != 36 {
-        return Err("failed session lookup: index error: UUID must be 36 characters".to_owned());
+        return Err(format!("{LOOKUP} UUID must be 36 characters"));
     }
-    text.parse().map_err(|why| format!("failed session lookup: index error: Invalid UUID: {why}"))
+    if let Some(bad) = text.chars().find(|c| !c.is_ascii_hexdigit() && *c != '-') {
+        let code = u32::from(bad);
+        return Err(format!(
+            "{LOOKUP} Invalid UUID: encoding/hex: invalid byte: U+{code:04X} '{}'",
+            bad.escape_debug()
+        ));
+    }
+    text.parse().map_err(|why| format!("{LOOKUP} Invalid UUID: {why}"))
 }
 
-/// As [`session_id`], for a request that is about nothing else.
+/// As [`session_id`], for a request that looks the session up.
 ///
 /// # Errors
 /// [`Error::Refused`] with the sentence.
 pub(crate) fn named_session(text: &str) -> Result<SessionId, Error> {
     session_id(text).map_err(Error::Refused)
+}
+
+/// The session that a client says holds a key. Consul compares it with the holder and does not look it up: what cannot be a session holds
+/// nothing, and neither does the zero identity, which no session has.
+pub(crate) fn claimed_session(text: &str) -> SessionId {
+    session_id(text).unwrap_or_default()
 }

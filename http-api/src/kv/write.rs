@@ -4,18 +4,18 @@ use super::{PREFIX, not_empty};
 use crate::call::{Call, Written};
 use crate::error::Error;
 use crate::headers;
-use crate::json::session::named_session;
+use crate::json::session::{claimed_session, named_session};
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{Ask, KvWrite, LockRequest, LogIndex, Outcome, Pair, SessionId, Write};
+use quorate_protocol::{Ask, KvWrite, LockRequest, LogIndex, Outcome, Pair, Write};
 
 pub(super) async fn put(call: Call, body: Body) -> Result<Response, Error> {
     let key = not_empty(call.tail(PREFIX)?)?;
     call.query.at_most_one_of(&["cas", "acquire", "release"])?;
     let flags = call.query.number("flags")?.unwrap_or(0);
     let cas = call.query.number("cas")?.map(LogIndex);
-    let acquire = call.query.get("acquire").map(holder).transpose()?;
-    let release = call.query.get("release").map(holder).transpose()?;
+    let acquire = call.query.get("acquire").map(|text| named_session(given(text)?)).transpose()?;
+    let release = call.query.get("release").map(|text| given(text).map(claimed_session)).transpose()?;
     let wait = if acquire.is_some() { call.query.patience()? } else { None };
     let ttl = call.query.ttl()?;
     let pair = Pair { key, value: call.value(body).await?, flags, ttl };
@@ -42,9 +42,8 @@ pub(super) async fn delete(call: Call) -> Result<Response, Error> {
     answer(&call, &call.write(call.dc(), Write::Kv(change)).await?)
 }
 
-/// Who is to hold a key, or to let go of it.
-fn holder(text: &str) -> Result<SessionId, Error> {
-    if text.is_empty() { Err(Error::Refused("missing session".to_owned())) } else { named_session(text) }
+fn given(session: &str) -> Result<&str, Error> {
+    if session.is_empty() { Err(Error::Refused("missing session".to_owned())) } else { Ok(session) }
 }
 
 /// `true`, or `false` where a compare-and-set found another index, or somebody else holds the key.

@@ -61,10 +61,11 @@ async fn configuration(call: Call) -> Result<Response, Error> {
 async fn configure(call: Call, body: Body) -> Result<Response, Error> {
     let cas = call.query.number("cas").map_err(|error| match error {
         // The one number of Consul's whose refusal is a bad request.
-        Error::Refused(why) => Error::BadRequest(format!("Error parsing cas value: {why}")),
+        Error::Refused(why) => Error::BadRequest(format!("Bad request: Error parsing cas value: {why}")),
         other => other,
     })?;
-    let config = take_config(Fields::parse_saying("Error parsing autopilot config", &call.json(body).await?)?)?;
+    let config =
+        take_config(Fields::parse_saying("Bad request: Error parsing autopilot config", &call.json(body).await?)?)?;
     let written = call.write(call.dc(), Write::Autopilot { config, cas: cas.map(LogIndex) }).await?;
     call.answer_write(written.index, &(written.outcome == Outcome::Done))
 }

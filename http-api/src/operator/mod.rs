@@ -42,7 +42,7 @@ async fn configuration(call: Call) -> Result<Response, Error> {
 }
 
 async fn remove_peer(call: Call) -> Result<Response, Error> {
-    let refuse = |why: &str| Err(Error::BadRequest(why.to_owned()));
+    let refuse = |why: &str| Err(Error::BadRequest(format!("Bad request: {why}")));
     let absent = |kind: &str, text: &str| {
         Error::Refused(format!("{kind} {} was not found in the Raft configuration", quote(text)))
     };
@@ -61,7 +61,7 @@ async fn remove_peer(call: Call) -> Result<Response, Error> {
 async fn transfer_leader(call: Call) -> Result<Response, Error> {
     let to: Option<NodeId> = match call.query.get("id").filter(|id| !id.is_empty()) {
         None => None,
-        Some(id) => Some(id.parse().map_err(|why| Error::BadRequest(format!("Invalid id: {why}")))?),
+        Some(id) => Some(id.parse().map_err(|why| Error::BadRequest(format!("Bad request: Invalid id: {why}")))?),
     };
     done(&ask(&call, OperatorRequest::TransferLeader { to }).await?)?;
     call.answer(&Success { success: true })

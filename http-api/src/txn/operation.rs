@@ -4,11 +4,11 @@ use crate::error::Error;
 use crate::json::check::take_result;
 use crate::json::fields::Fields;
 use crate::json::service::take_service;
-use crate::json::session::session_id;
+use crate::json::session::{claimed_session, session_id};
 use crate::query::key_ttl;
-use base64::Engine;
 use base64::alphabet;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine};
 use bytes::Bytes;
 use quorate_protocol::go::quote;
 use quorate_protocol::{CatalogOperation, KvWrite, LogIndex, Node, Pair, SessionId, TxnOperation, TxnRead};
@@ -64,7 +64,7 @@ fn take_kv(mut fields: Fields, max_value: usize) -> Result<TxnOperation, Wrong> 
     let ttl = Some(fields.take_text("TTL")?).filter(|ttl| !ttl.is_empty()).map(|ttl| key_ttl(&ttl)).transpose()?;
     fields.ignore(&["Namespace", "Partition"]);
     fields.finish()?;
-    if key.is_empty() && !matches!(verb.as_str(), "get-tree" | "delete-tree") {
+    if key.is_empty() && verb != "delete-tree" {
         return Err(wrong("Must provide key"));
     }
     let pair = |key| Pair { key, value, flags, ttl };
@@ -72,7 +72,8 @@ fn take_kv(mut fields: Fields, max_value: usize) -> Result<TxnOperation, Wrong> 
         "set" => TxnOperation::Kv(KvWrite::Put { pair: pair(key), cas: None }),
         "cas" => TxnOperation::Kv(KvWrite::Put { pair: pair(key), cas: Some(index) }),
         "lock" => TxnOperation::Kv(KvWrite::Acquire { session: holder(&session)?, pair: pair(key) }),
-        "unlock" => TxnOperation::Kv(KvWrite::Release { session: holder(&session)?, pair: pair(key) }),
+        "unlock" if session.is_empty() => return Err(wrong("missing session")),
+        "unlock" => TxnOperation::Kv(KvWrite::Release { session: claimed_session(&session), pair: pair(key) }),
         "delete" => TxnOperation::Kv(KvWrite::Delete { key, cas: None }),
         "delete-cas" => TxnOperation::Kv(KvWrite::Delete { key, cas: Some(index) }),
         "delete-tree" => TxnOperation::Kv(KvWrite::DeletePrefix { prefix: key }),
@@ -80,7 +81,7 @@ fn take_kv(mut fields: Fields, max_value: usize) -> Result<TxnOperation, Wrong> 
         "get-or-empty" => TxnRead::GetOrEmpty { key }.into(),
         "get-tree" => TxnRead::GetTree { prefix: key }.into(),
         "check-index" => TxnRead::CheckIndex { key, index }.into(),
-        "check-session" => TxnRead::CheckSession { session: holder(&session)?, key }.into(),
+        "check-session" => TxnRead::CheckSession { session: claimed_session(&session), key }.into(),
         "check-not-exists" => TxnRead::CheckNotExists { key }.into(),
         "check-token" => TxnRead::CheckToken { key, token }.into(),
         other => return Err(unknown("KV", other)),
@@ -90,7 +91,10 @@ fn take_kv(mut fields: Fields, max_value: usize) -> Result<TxnOperation, Wrong> 
 /// A value in base64, in exactly the memory of its bytes.
 fn take_value(fields: &mut Fields, key: &str, max_value: usize) -> Result<Bytes, Wrong> {
     let text: String = fields.take_text("Value")?.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let value = BASE64.decode(text).map_err(|why| fields.failed(format!("failed to decode value: {why}")))?;
+    let value = BASE64.decode(text).map_err(|why| {
+        let at = if let DecodeError::InvalidByte(at, _) = why { at } else { 0 };
+        fields.failed(format!("illegal base64 data at input byte {at}"))
+    })?;
     if value.len() > max_value {
         let (key, size) = (quote(key), value.len());
         return Err(Error::TooMuch(format!("Value for key {key} is too large ({size} > {max_value} bytes)")).into());
@@ -148,10 +152,7 @@ fn take_service_operation(mut fields: Fields) -> Result<TxnOperation, Wrong> {
     let index = LogIndex(row.take_unsigned("ModifyIndex")?.unwrap_or(0));
     row.ignore(&["CreateIndex", "Datacenter"]);
     row.finish()?;
-    if node.is_empty() {
-        return Err(wrong("Must provide node"));
-    }
-    if service.name.is_empty() {
+    if service.name.is_empty() && verb != "get" {
         return Err(wrong("Must provide service name with ID"));
     }
     if service.id.is_empty() {
@@ -179,9 +180,6 @@ fn take_check(mut fields: Fields) -> Result<TxnOperation, Wrong> {
     let node = row.take_text("Node")?;
     let index = LogIndex(row.take_unsigned("ModifyIndex")?.unwrap_or(0));
     let check = take_result(row, &node)?;
-    if node.is_empty() {
-        return Err(wrong("Must provide node"));
-    }
     if check.id.is_empty() {
         return Err(wrong("Must provide check name or CheckID"));
     }
@@ -197,7 +195,7 @@ fn take_check(mut fields: Fields) -> Result<TxnOperation, Wrong> {
     })
 }
 
-/// The row that an operation is about.
+/// The row that an operation is about. On which node it is, the store judges.
 fn row(fields: &mut Fields, name: &str) -> Result<Fields, Wrong> {
     match fields.take_object(name)? {
         Some(row) => Ok(row),

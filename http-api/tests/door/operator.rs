@@ -50,8 +50,12 @@ async fn removing_a_server() {
         assert_eq!(asked(&seen), &request);
     }
     for (query, status, sentence) in [
-        ("", 400, "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove"),
-        ("?id=x&address=y", 400, "Must specify only one of ?id or ?address"),
+        (
+            "",
+            400,
+            "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+        ),
+        ("?id=x&address=y", 400, "Bad request: Must specify only one of ?id or ?address"),
         ("?address=nope", 500, r#"address "nope" was not found in the Raft configuration"#),
         ("?id=nope", 500, r#"id "nope" was not found in the Raft configuration"#),
     ] {
@@ -70,7 +74,7 @@ async fn handing_over() {
         assert_eq!(asked(&seen), &OperatorRequest::TransferLeader { to });
     }
     let seen = call("POST /v1/operator/raft/transfer-leader?id=x", "", []).await;
-    seen.refused(400, "Invalid id: 'x' is not a UUID: 32 hexadecimal digits as 8-4-4-4-12 are expected");
+    seen.refused(400, "Bad request: Invalid id: 'x' is not a UUID: 32 hexadecimal digits as 8-4-4-4-12 are expected");
     let seen = call("PUT /v1/operator/raft/transfer-leader", "", []).await;
     assert_eq!((seen.status, seen.header("allow")), (405, Some("OPTIONS,POST")));
 }
@@ -131,17 +135,25 @@ async fn setting_autopilot() {
         call(&line, body, [unmatched]).await.answered(200, "false");
     }
     for (query, body, sentence) in [
-        ("?cas=x", "{}", r#"Error parsing cas value: strconv.ParseUint: parsing "x": invalid syntax"#),
-        ("", "", "Error parsing autopilot config: EOF: the request has no body, JSON is expected"),
-        ("", "[]", "Error parsing autopilot config: a JSON object is expected"),
-        ("", r#"{"Bogus":1}"#, r#"Error parsing autopilot config: json: unknown field "Bogus""#),
-        ("", r#"{"MinQuorum":-1}"#, "Error parsing autopilot config: MinQuorum must be a count of at least 0"),
+        ("?cas=x", "{}", r#"Bad request: Error parsing cas value: strconv.ParseUint: parsing "x": invalid syntax"#),
+        ("", "", "Bad request: Error parsing autopilot config: EOF: the request has no body, JSON is expected"),
+        ("", "[]", "Bad request: Error parsing autopilot config: a JSON object is expected"),
+        ("", r#"{"Bogus":1}"#, r#"Bad request: Error parsing autopilot config: json: unknown field "Bogus""#),
+        (
+            "",
+            r#"{"MinQuorum":-1}"#,
+            "Bad request: Error parsing autopilot config: MinQuorum must be a count of at least 0",
+        ),
         (
             "",
             r#"{"MaxTrailingLogs":"x"}"#,
-            "Error parsing autopilot config: MaxTrailingLogs must be a whole number from 0 to 18446744073709551615",
+            "Bad request: Error parsing autopilot config: MaxTrailingLogs must be a whole number from 0 to 18446744073709551615",
         ),
-        ("", r#"{"LastContactThreshold":"x"}"#, r#"Error parsing autopilot config: time: invalid duration "x""#),
+        (
+            "",
+            r#"{"LastContactThreshold":"x"}"#,
+            r#"Bad request: Error parsing autopilot config: time: invalid duration "x""#,
+        ),
     ] {
         let line = format!("PUT /v1/operator/autopilot/configuration{query}");
         call(&line, body, []).await.refused(400, sentence);

@@ -54,7 +54,7 @@ async fn what_clients_send_and_what_is_asked() {
         // Ansible: a bare number of seconds, and nulls.
         (
             r#"{"LockDelay": 15, "Node": null, "Checks": null, "Name": "a"}"#,
-            Session { name: "a".to_owned(), ..plain() },
+            Session { name: "a".to_owned(), node_checks: vec![], ..plain() },
         ),
         // The consul CLI.
         (
@@ -78,6 +78,12 @@ async fn what_clients_send_and_what_is_asked() {
                 ..plain()
             },
         ),
+        // The older name adds to what is there by default; either of them empty means none, as measured.
+        (r#"{"Checks":["mem"]}"#, Session { node_checks: texts(&["serfHealth", "mem"]), ..plain() }),
+        (r#"{"Checks":["serfHealth"]}"#, plain()),
+        (r#"{"Checks":["mem"],"NodeChecks":[]}"#, Session { node_checks: vec![], ..plain() }),
+        (r#"{"Checks":[],"NodeChecks":["mem"]}"#, Session { node_checks: vec![], ..plain() }),
+        (r#"{"NodeChecks":null}"#, Session { node_checks: vec![], ..plain() }),
         (r#"{"ServiceChecks":[{"ID":"s"}]}"#, Session { service_checks: texts(&["s"]), ..plain() }),
         // Unlike registrations, a session may hold what nobody knows.
         (r#"{"Bogus":1,"ID":"x"}"#, plain()),

@@ -162,6 +162,35 @@ async fn every_verb_of_the_catalogue() {
 }
 
 #[tokio::test]
+async fn what_only_the_store_can_judge() {
+    let set = r#"{"KV":{"Verb":"delete-tree","Key":""}}"#;
+    let nobody = SessionId::default();
+    let none = String::new;
+    for (operation, asked) in [
+        (
+            r#"{"KV":{"Verb":"unlock","Key":"k","Session":"bogus"}}"#,
+            TxnOperation::Kv(KvWrite::Release { pair: pair("k", ""), session: nobody }),
+        ),
+        (
+            r#"{"KV":{"Verb":"check-session","Key":"k"}}"#,
+            TxnRead::CheckSession { key: "k".to_owned(), session: nobody }.into(),
+        ),
+        (
+            r#"{"Service":{"Verb":"get","Service":{"ID":"web1"}}}"#,
+            TxnRead::Service { node: none(), service_id: "web1".to_owned() }.into(),
+        ),
+        (
+            r#"{"Check":{"Verb":"get","Check":{"CheckID":"c"}}}"#,
+            TxnRead::Check { node: none(), check_id: "c".to_owned() }.into(),
+        ),
+    ] {
+        let seen = txn(&format!("[{operation},{set}]"), applied(Ok(vec![]))).await;
+        assert_eq!(operations(&seen)[0], asked, "{operation}");
+        assert_eq!(operations(&seen)[1], TxnOperation::Kv(KvWrite::DeletePrefix { prefix: none() }));
+    }
+}
+
+#[tokio::test]
 async fn what_only_looks_is_a_read() {
     let body = r#"[{"KV":{"Verb":"get","Key":"e/a"}},{"KV":{"Verb":"check-index","Key":"e/a","Index":3}}]"#;
     let results = vec![TxnResult { operation: 0, row: TxnRow::Entry(entry("e/a", "v1", Lock::default())) }];
@@ -179,6 +208,10 @@ async fn what_only_looks_is_a_read() {
     // As fresh as any read, but nothing can be waited for.
     let request = Request::put("/v1/txn?stale&index=7&wait=1s&min-index=9&dc=dc2").body("[]".into()).unwrap();
     let seen = send(request, [looked(Ok(vec![]))]).await;
+    for nothing in ["[]", "null"] {
+        let seen = txn(nothing, looked(Ok(vec![]))).await;
+        assert!(seen.status == 200 && seen.body.starts_with(r#"{"Results":[],"Errors":null,"#), "{seen:?}");
+    }
     let Ask::Read(read) = &seen.asked[0].ask else { panic!("{seen:?}") };
     assert_eq!((read.consistency, read.wait, read.at_least), (Consistency::Stale, None, LogIndex(9)));
     assert_eq!(seen.asked[0].dc.as_deref(), Some("dc2"));
@@ -262,9 +295,11 @@ async fn what_cannot_be_done_is_told_all_at_once() {
     for (operation, what) in [
         (r#"{"KV":{"Verb":"bogus","Key":"e/a"}}"#, r#"unknown KV verb \"bogus\""#),
         (r#"{"KV":{"Verb":"set"}}"#, "Must provide key"),
+        (r#"{"KV":{"Verb":"get-tree","Key":""}}"#, "Must provide key"),
         (r#"{"KV":{"Verb":"lock","Key":"a"}}"#, "missing session"),
+        (r#"{"KV":{"Verb":"unlock","Key":"a"}}"#, "missing session"),
         (
-            r#"{"KV":{"Verb":"unlock","Key":"a","Session":"x"}}"#,
+            r#"{"KV":{"Verb":"lock","Key":"a","Session":"x"}}"#,
             "failed session lookup: index error: UUID must be 36 characters",
         ),
         (r#"{"Node":{"Verb":"x","Node":{"Node":"n"}}}"#, r#"unknown Node verb \"x\""#),
@@ -276,10 +311,8 @@ async fn what_cannot_be_done_is_told_all_at_once() {
         ),
         (r#"{"Service":{"Verb":"x","Node":"n","Service":{"Service":"s"}}}"#, r#"unknown Service verb \"x\""#),
         (r#"{"Service":{"Verb":"delete","Node":"n","Service":{"ID":"s"}}}"#, "Must provide service name with ID"),
-        (r#"{"Service":{"Verb":"get","Service":{"Service":"s"}}}"#, "Must provide node"),
         (r#"{"Check":{"Verb":"x","Check":{"Node":"n","CheckID":"c"}}}"#, r#"unknown Check verb \"x\""#),
         (r#"{"Check":{"Verb":"get","Check":{"Node":"n"}}}"#, "Must provide check name or CheckID"),
-        (r#"{"Check":{"Verb":"get","Check":{"CheckID":"c"}}}"#, "Must provide node"),
     ] {
         let body = format!(r#"[{{"KV":{{"Verb":"set","Key":"a"}}}},{operation},{{"KV":{{"Verb":"?","Key":"b"}}}}]"#);
         let seen = txn(&body, Reply::Done).await;
@@ -307,8 +340,9 @@ async fn what_cannot_be_read() {
             "KV.Index must be a whole number from 0 to 18446744073709551615",
         ),
         (r#"[{"KV":{"Index":1e3}}]"#, "KV.Index must be a whole number from 0 to 18446744073709551615"),
-        (r#"[{"KV":{"Value":"%%%%"}}]"#, "failed to decode value: Invalid symbol 37, offset 0."),
-        (r#"[{"KV":{"Value":"dg"}}]"#, "failed to decode value: Invalid padding"),
+        (r#"[{"KV":{"Value":"%%%%"}}]"#, "illegal base64 data at input byte 0"),
+        (r#"[{"KV":{"Value":"dgo=%"}}]"#, "illegal base64 data at input byte 4"),
+        (r#"[{"KV":{"Value":"dg"}}]"#, "illegal base64 data at input byte 0"),
     ] {
         let seen = txn(body, Reply::Done).await;
         seen.refused(400, &format!("Failed to parse body: {why}"));
