@@ -10,6 +10,9 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use quorate_http_api::{Config, router};
 use quorate_protocol::{
     Ask, LogIndex, Outcome, Refusal, Reply, RestoreWrite, SnapshotDescription, SnapshotRequest, Term, Write,
@@ -18,6 +21,7 @@ use sha2::{Digest, Sha256};
 use std::io::{Read, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
 fn clock() -> SystemTime {
@@ -415,6 +419,28 @@ async fn a_body_that_breaks_off_is_abandoned() {
         RestoreWrite::Abandon { id },
     ];
     assert_eq!(kinds, expected.iter().map(std::mem::discriminant).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_amid_a_restore_leaves_nothing_behind() {
+    let archive = save(&chunks(&[400_000, 400_000])).await;
+    let Store { cluster, router } = store(|_| Outcome::Done);
+    let (mut client, server) = tokio::io::duplex(64 * 1024);
+    let builder = Builder::new(TokioExecutor::new());
+    let serve = builder.serve_connection(TokioIo::new(server), TowerToHyperService::new(router));
+    let talk = async move {
+        let head = format!("PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", archive.len());
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&archive[..archive.len() * 3 / 4]).await.unwrap();
+    };
+    let _ = tokio::join!(serve, talk);
+    let steps = cluster.asked(|ask| match ask {
+        Ask::Write(Write::Restore(RestoreWrite::Begin { .. })) => "begin",
+        Ask::Write(Write::Restore(RestoreWrite::Chunk { .. })) => "chunk",
+        Ask::Write(Write::Restore(RestoreWrite::Abandon { .. })) => "abandon",
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(steps, ["begin", "chunk", "abandon"]);
 }
 
 #[tokio::test]

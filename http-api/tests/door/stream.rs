@@ -198,6 +198,14 @@ async fn what_is_refused_before_it_begins() {
 }
 
 #[tokio::test]
+async fn a_reader_that_goes_away_is_forgotten() {
+    let request = "GET /v1/kv/a?stream&index=3 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let seen = goes_away(request, Some(known(vec![], 3))).await;
+    // The first event is on its way at once, so that a client knows where it is.
+    assert!(seen.contains("content-type: text/event-stream") && seen.contains("event: progress\nid: 3\n"), "{seen}");
+}
+
+#[tokio::test]
 async fn a_slow_reader_is_not_asked_for() {
     let script = Thinking::of({
         let index = Mutex::new(0);
