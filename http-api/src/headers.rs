@@ -59,9 +59,11 @@ impl Freshness {
     }
 }
 
-/// On the answer to a write.
+/// On the answer to a write that has a place in the log; one that waited for a key in vain has none.
 pub(crate) fn write_log_index(index: LogIndex, headers: &mut HeaderMap) {
-    headers.insert(LOG_INDEX, index.0.into());
+    if index > LogIndex::ZERO {
+        headers.insert(LOG_INDEX, index.0.into());
+    }
 }
 
 /// On an answer about one key that is held.

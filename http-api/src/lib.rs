@@ -13,7 +13,8 @@
 //! shapes of rows in `json`, headers in `headers`, statuses and sentences in `error`, paths that nothing serves in
 //! `absent`. The pages in `docs/http` tell users.
 //!
-//! Sockets, TLS, header limits and idle limits belong to `agent`. Nothing here waits by itself or reads a clock.
+//! Sockets, TLS, header limits and idle limits belong to `agent`. Nothing here waits by itself, and the one clock that it reads is for people
+//! ([`Config::wall_clock`]).
 
 #![deny(clippy::disallowed_methods)]
 

@@ -67,6 +67,11 @@ async fn a_long_list_comes_in_pages() {
     let list = KvRead::List { prefix: "p/".to_owned(), page: page(Some("p/b c"), Some(3)) };
     assert_eq!((seen.read(), seen.header("x-quorate-next")), (&now(Read::Kv(list)), None));
 
+    // As many as were asked for, and none after them.
+    let seen = get("/v1/kv/p/?recurse&limit=2", Answer::Entries(three()[..2].to_vec())).await;
+    assert!(seen.body.contains("p/b c"), "{}", seen.body);
+    assert_eq!(seen.header("x-quorate-next"), None);
+
     let names = |names: &[&str]| Answer::Keys(names.iter().map(|name| (*name).to_owned()).collect());
     let seen = get("/v1/kv/p/?keys&separator=/&limit=1", names(&["p/a", "p/b/"])).await;
     seen.answered(200, r#"["p/a"]"#);

@@ -2,7 +2,7 @@
 
 use crate::fake::*;
 use quorate_protocol::{
-    Answer, Ask, Entry, KvRead, KvWrite, Lock, LockRequest, LogIndex, Outcome, Pair, Read, Row, SessionId, Write,
+    Answer, Ask, Entry, KvRead, KvWrite, Lock, LockRequest, LogIndex, Outcome, Pair, Read, Reply, Row, SessionId, Write,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,6 +148,9 @@ async fn waiting_in_the_queue() {
         call(&format!("PUT /v1/kv/l?acquire={SESSION}&wait=2h"), "x", [written(Outcome::Held { by: None })]).await;
     seen.answered(200, "false");
     assert_eq!(seen.ask(), &asked(600_000), "at most as long as a read");
+    let in_vain = Reply::Written { outcome: Outcome::Held { by: None }, index: LogIndex::ZERO };
+    let seen = call(&format!("PUT /v1/kv/l?acquire={SESSION}&wait=2s"), "x", [in_vain]).await;
+    assert_eq!((seen.body.as_str(), seen.header("x-quorate-index")), ("false", None), "nothing was written");
     // No wait is no wait, and only acquiring waits.
     for parameters in [format!("acquire={SESSION}&wait=0s"), format!("acquire={SESSION}&wait=")] {
         let seen = call(&format!("PUT /v1/kv/l?{parameters}"), "x", [acquired()]).await;
