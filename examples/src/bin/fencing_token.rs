@@ -86,7 +86,7 @@ impl Holder {
 
 /// Whether a token is that of the present hold: 200, or 409 where it is not.
 fn still_counts(key: &str, token: u64) -> Result<bool> {
-    let question = ureq::get(agent(&format!("/v1/kv/{key}?check-token={token}")));
+    let question = ureq::get(agent(&format!("/v1/kv/{key}?check-token={token}&consistent")));
     let answer = question.config().http_status_as_error(false).build().call()?;
     match answer.status().as_u16() {
         200 => Ok(true),
