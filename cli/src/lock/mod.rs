@@ -175,9 +175,10 @@ impl Lock {
         let mut held = Held { lock: &self, session: &session, events: &events, renewed: asked };
         let outcome = held.run(&tell, surroundings);
         drop(stop_renewing);
-        let ended = session::ended(&self.client, &session);
-        outcome?;
-        ended
+        if session::ended(&self.client, &session).is_err() {
+            self.say(surroundings, "The session could not be destroyed; it ends by itself");
+        }
+        outcome
     }
 
     /// Keeps the session alive until `stopped` says that it need not be.
