@@ -20,7 +20,7 @@ pub(super) fn command() -> Command {
         Command::new("watch")
             .about("Shows what happens to a key, as it happens")
             .after_help(
-                "Every put and delete, once and in order, until ctrl-c. When the connection breaks it goes on where it was. When the \
+                "Every put and delete, once and in order, until ctrl-c. When the connection breaks it goes on where it was. When the\n\
                  servers no longer remember back to -index it says so and ends: list the keys again, and watch from there.",
             )
             .args([

@@ -21,14 +21,14 @@ pub(crate) fn command() -> Command {
     let save = Command::new("save")
         .about("Saves a snapshot to a file")
         .after_help(
-            "Keys, sessions, locks and the catalogue at one index. The file gets its name when every checksum in it has been \
+            "Keys, sessions, locks and the catalogue at one index. The file gets its name when every checksum in it has been\n\
              verified, so a file of that name is always whole. Only its owner can read it: keys may hold secrets.",
         )
         .arg(file("Where to save it; an older one is replaced"));
     let restore = Command::new("restore")
         .about("Replaces all that the servers know with a snapshot")
         .after_help(
-            "Whatever was written since the snapshot is gone, everywhere at the same moment; indexes go on from where they are \
+            "Whatever was written since the snapshot is gone, everywhere at the same moment; indexes go on from where they are\n\
              and never back. The file's checksums are verified here before it is sent, and by the servers before it is applied.",
         )
         .arg(file("The snapshot"));
