@@ -457,7 +457,7 @@ fn parts_out_of_order_are_asked_for_again() {
     assert_eq!(server.receive(at(2), 2, 2, chunk(&meta, 0)), [wants(2, 2, 9, 1)], "twice is once");
     assert_eq!(server.receive(at(2), 2, 2, chunk(&meta, 3)), [wants(2, 2, 9, 1)]);
     // Another snapshot, or the same of another leader, is another.
-    let later = super::snapshots::meta(10, 2, &[1, 2, 3]);
+    let later = self::meta(10, 2, &[1, 2, 3]);
     assert_eq!(server.receive(at(3), 2, 2, chunk(&later, 1)), [wants(2, 2, 10, 0)]);
     assert_eq!(server.receive(at(3), 2, 2, chunk(&later, 0)), [wants(2, 2, 10, 1)]);
     assert_eq!(server.receive(at(4), 3, 3, chunk(&later, 1)), [wants(3, 3, 10, 0)]);
