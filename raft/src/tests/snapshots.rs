@@ -153,7 +153,16 @@ fn a_new_server_learns_by_snapshot_and_votes() {
 }
 
 #[test]
-fn a_lost_part_is_sent_again_and_no_other() {
+fn a_lost_part_is_sent_again_and_those_that_follow_it() {
+    let (all, silence) = (sent_with(|number| number >= 2), sent_with(|number| number == 5));
+    assert_eq!(all, [0, 1, 2, 3, 4, 5, 2, 3, 4, 5], "after a silence");
+    assert_eq!(silence, [0, 1, 2, 3, 4, 5, 5]);
+    let one = sent_with(|number| number == 1);
+    assert_eq!(one, [0, 1, 2, 3, 1, 2, 3, 4, 5], "at once: the answer to the next one tells");
+}
+
+/// The parts that are sent when some of them are lost once, until everybody has everything.
+fn sent_with(lost: impl Fn(u64) -> bool) -> Vec<u64> {
     let (mut net, leader) = compacting(&[1, 2, 3], 0);
     let away = net.others(leader)[0];
     net.isolate(away);
@@ -167,15 +176,14 @@ fn a_lost_part_is_sent_again_and_no_other() {
                 && *to == away
             {
                 sent.push(*number);
-                // The third and all that follow it are lost once.
-                if *number >= 2 && sent.iter().filter(|sent| *sent == number).count() == 1 {
+                if lost(*number) && sent.iter().filter(|sent| *sent == number).count() == 1 {
                     message.term = Term(0);
                 }
             }
         }
     }
-    assert_eq!(sent, [0, 1, 2, 3, 4, 5, 2, 3, 4, 5]);
     assert_all_equal(&net, leader);
+    sent
 }
 
 #[test]
