@@ -8,8 +8,8 @@
 //!                given up, or the peer lost what it had
 //! ```
 //!
-//! Parts travel in order, a few at a time. After a silence one of them is sent again, alone, and its answer says where
-//! to go on. The parts themselves are the caller's: it is asked for one at a time, so that it need not know ahead how
+//! Parts travel in order, a few at a time. An answer that asks once more for what was sent tells of a loss. After a
+//! silence one part is sent again, alone, and its answer says where to go on. The parts themselves are the caller's: it is asked for one at a time, so that it need not know ahead how
 //! many there are.
 
 use quorate_protocol::raft::SnapshotMeta;
@@ -46,6 +46,8 @@ pub(crate) struct Parts {
     under_way: VecDeque<usize>,
     /// One part is sent alone to find out what the peer has.
     probing: bool,
+    /// The last one that was asked for once more and sent again: a second such answer is about the same loss.
+    resent: Option<u64>,
     /// When something came of it last.
     progressed: Time,
 }
@@ -122,6 +124,7 @@ impl Parts {
             asking: false,
             under_way: VecDeque::new(),
             probing: false,
+            resent: None,
             progressed: now,
         }
     }
@@ -165,6 +168,9 @@ impl Parts {
                 self.continue_at(next);
             }
             self.progressed = now;
+        } else if next == self.answered && next < self.next && self.resent != Some(next) {
+            self.resent = Some(next);
+            self.continue_at(next);
         }
     }
 

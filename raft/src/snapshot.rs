@@ -39,6 +39,13 @@ pub(crate) struct Receiving {
     complete: bool,
 }
 
+#[cfg(test)]
+impl Receiving {
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+}
+
 impl Raft {
     // ---- the own log ----
 

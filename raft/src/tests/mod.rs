@@ -4,6 +4,8 @@ mod durability;
 mod elections;
 mod hostile;
 mod memberships;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod reads;
 mod replicating;
 mod simulation;
