@@ -24,6 +24,7 @@ pub mod dice;
 pub mod disk;
 pub mod faults;
 pub mod history;
+pub mod model;
 pub mod network;
 pub mod observer;
 pub mod options;
