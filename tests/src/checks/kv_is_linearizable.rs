@@ -4,11 +4,11 @@
 //! The search is Wing and Gong's with Lowe's memory of visited states ("Testing for linearizability", 2016), one key at a
 //! time, since linearizability composes. Every write tells its place in the log and every read the modify index of what it saw,
 //! so the model also knows that indexes grow; that prunes nearly every wrong guess at once. A write whose client never learnt its
-//! outcome may happen at any time after its question, or never.
+//! outcome may happen at any time after its question, or never; so may the end of a session that holds a key, and of a key with a TTL.
 
 use super::{Checked, Violation};
 use crate::history::{Call, Op, Told};
-use quorate_protocol::LogIndex;
+use quorate_protocol::{LogIndex, SessionId};
 use std::collections::{BTreeSet, HashSet};
 
 const PROPERTY: &str = "kv_is_linearizable";
@@ -29,24 +29,24 @@ pub fn check(key: &str, history: &[Op]) -> Checked {
     }
 }
 
-/// Leaves out what cannot matter: reads without an answer, and writes of unknown outcome whose value nobody saw.
+/// Leaves out what cannot matter: reads without an answer, and plain writes of unknown outcome whose value nobody saw.
 fn relevant(history: &[Op]) -> Vec<&Op> {
     let mut values = BTreeSet::new();
     let mut indexes = BTreeSet::new();
     let mut explained = BTreeSet::from([LogIndex::ZERO]);
     for op in history {
         match op.result {
-            Some((_, Told::Found { value, modified })) => {
+            Some((_, Told::Found { value, modified, .. })) => {
                 values.insert(value);
                 indexes.insert(modified);
             }
             Some((_, Told::Unmatched { found, .. })) => {
                 indexes.insert(found);
             }
-            Some((_, Told::Done { index })) => {
+            Some((_, Told::Done { index } | Told::Acquired { index, .. })) => {
                 explained.insert(index);
             }
-            Some((_, Told::Missing)) | None => {}
+            Some((_, Told::Missing | Told::Held { .. } | Told::Failed { .. })) | None => {}
         }
         if let (Call::Cas { expected, .. } | Call::DeleteCas { expected }, Some(_)) = (op.call, op.result) {
             indexes.insert(expected);
@@ -55,9 +55,10 @@ fn relevant(history: &[Op]) -> Vec<&Op> {
     // Somebody saw an index that no known write explains: then it may be any of the unknown ones.
     let mystery = indexes.iter().any(|index| !explained.contains(index));
     let matters = |op: &&Op| match (op.call, op.result) {
-        (_, Some(_)) | (Call::Delete | Call::DeleteCas { .. }, None) => true,
         (Call::Get, None) => false,
         (Call::Put { value } | Call::Cas { value, .. }, None) => mystery || values.contains(&value),
+        // What is answered, and what shows otherwise than by its value.
+        _ => true,
     };
     history.iter().filter(matters).collect()
 }
@@ -67,6 +68,9 @@ fn relevant(history: &[Op]) -> Vec<&Op> {
 struct Key {
     value: Option<u64>,
     modified: Index,
+    holder: Option<SessionId>,
+    /// The fencing token of the hold, if it is known.
+    token: Option<LogIndex>,
     /// No later write has a lower place in the log than this.
     last: u64,
     /// The last write is one of unknown outcome, and nothing has seen it yet. A write that overwrites it unseen makes it as good as never
@@ -103,14 +107,18 @@ impl Key {
         if self.unseen && matches!(op.call, Call::Put { .. } | Call::Delete) {
             return None;
         }
-        let unseen = op.result.is_none();
+        // What else there is of a key than its value outlives a plain write.
+        let is_plain = matches!(op.call, Call::Put { .. } | Call::Cas { .. } | Call::Delete | Call::DeleteCas { .. });
+        let unseen = op.result.is_none() && is_plain && self.holder.is_none();
         Some(Key { unseen, ..self.answered_so(op)? })
     }
 
     fn answered_so(self, op: &Op) -> Option<Key> {
         match (op.call, op.result.map(|(_, told)| told)) {
             (Call::Get, Some(Told::Missing)) => self.value.is_none().then_some(self),
-            (Call::Get, Some(Told::Found { value, modified })) if self.value == Some(value) => self.known(modified),
+            (Call::Get, Some(Told::Found { value, modified, holder })) => {
+                (self.value == Some(value) && self.holder == holder).then_some(self)?.known(modified)
+            }
             (Call::Put { value }, Some(Told::Done { index })) => self.at(index)?.set(value, Index::Exactly(index.0)),
             (Call::Put { value }, None) => self.later().set(value, Index::AtLeast(self.last + 1)),
             (Call::Cas { expected, value }, Some(Told::Done { index })) => {
@@ -136,8 +144,57 @@ impl Key {
                     self.known(found)?.at(index)
                 }
             }
-            (Call::Get | Call::Put { .. } | Call::Cas { .. } | Call::Delete | Call::DeleteCas { .. }, _) => None,
+            (Call::Cas { expected, .. }, Some(Told::Failed { index })) => {
+                // It does not exist, or it has another index.
+                let matches = self.modified == Index::Exactly(expected.0);
+                if matches { None } else { self.at(index) }
+            }
+            (Call::Acquire { session, value }, told) => self.acquire(session, value, told),
+            (Call::Release { session, value }, Some(Told::Done { index })) => {
+                self.of(session)?.at(index)?.set(value, Index::Exactly(index.0)).map(Key::released)
+            }
+            (Call::Release { session, value }, None) => {
+                self.of(session)?.later().set(value, Index::AtLeast(self.last + 1)).map(Key::released)
+            }
+            (Call::Release { session, .. }, Some(Told::Held { by, index })) => {
+                (self.holder == by && by != Some(session)).then_some(self)?.at(index)
+            }
+            (Call::Free { session, deletes: true }, None) => Some(self.of(session)?.later().removed()),
+            (Call::Free { session, deletes: false }, None) => {
+                let modified = Index::AtLeast(self.last + 1);
+                Some(Key { modified, ..self.of(session)?.later().released() })
+            }
+            (Call::Lapse { value }, None) => (self.value == Some(value)).then(|| self.later().removed()),
+            (_, _) => None,
         }
+    }
+
+    fn acquire(self, session: SessionId, value: u64, told: Option<Told>) -> Option<Key> {
+        let held = Key { holder: Some(session), ..self };
+        match (told, self.holder) {
+            (Some(Told::Acquired { token, index }), None) if token == index => {
+                Key { token: Some(token), ..held }.at(index)?.set(value, Index::Exactly(index.0))
+            }
+            (Some(Told::Acquired { token, index }), Some(holder)) if holder == session => {
+                let is_same = self.token.is_none_or(|known| known == token);
+                is_same.then_some(Key { token: Some(token), ..self })?.at(index)?.set(value, Index::Exactly(index.0))
+            }
+            (Some(Told::Held { by, index }), holder) if by == holder && holder != Some(session) => self.at(index),
+            // There is no such session.
+            (Some(Told::Failed { index }), _) => self.at(index),
+            (None, None) => Key { token: None, ..held }.later().set(value, Index::AtLeast(self.last + 1)),
+            (None, Some(holder)) if holder == session => self.later().set(value, Index::AtLeast(self.last + 1)),
+            _ => None,
+        }
+    }
+
+    /// The key, if this session holds it.
+    fn of(self, session: SessionId) -> Option<Key> {
+        (self.holder == Some(session)).then_some(self)
+    }
+
+    fn released(self) -> Key {
+        Key { holder: None, token: None, ..self }
     }
 
     /// The key, now that its modify index (0: it does not exist) is known.
@@ -167,7 +224,7 @@ impl Key {
     }
 
     fn removed(self) -> Key {
-        Key { value: None, modified: Index::default(), ..self }
+        Key { value: None, modified: Index::default(), holder: None, token: None, ..self }
     }
 }
 
@@ -331,7 +388,32 @@ mod tests {
     }
 
     fn got(invoked: u64, answered: u64, value: u64, modified: u64) -> Op {
-        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified) })
+        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified), holder: None })
+    }
+
+    fn got_held(invoked: u64, answered: u64, value: u64, modified: u64, holder: u8) -> Op {
+        let holder = Some(SessionId([holder; 16]));
+        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified), holder })
+    }
+
+    fn acquire(invoked: u64, answered: u64, session: u8, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::Acquire { session: SessionId([session; 16]), value }, told)
+    }
+
+    fn acquired(token: u64, index: u64) -> Told {
+        Told::Acquired { token: LogIndex(token), index: LogIndex(index) }
+    }
+
+    fn held(by: u8, index: u64) -> Told {
+        Told::Held { by: (by > 0).then_some(SessionId([by; 16])), index: LogIndex(index) }
+    }
+
+    fn release(invoked: u64, answered: u64, session: u8, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::Release { session: SessionId([session; 16]), value }, told)
+    }
+
+    fn free(invoked: u64, session: u8, deletes: bool) -> Op {
+        unknown(invoked, Call::Free { session: SessionId([session; 16]), deletes })
     }
 
     fn missing(invoked: u64, answered: u64) -> Op {
@@ -398,6 +480,51 @@ mod tests {
                     delete_cas(15, 16, 7, done(6)),
                 ],
             ),
+            (
+                "a lock that changes hands",
+                vec![
+                    acquire(1, 2, 1, 7, acquired(5, 5)),
+                    acquire(3, 4, 2, 8, held(1, 6)),
+                    acquire(5, 6, 1, 9, acquired(5, 7)),
+                    got_held(7, 8, 9, 7, 1),
+                    put(9, 10, 10, 8),
+                    got_held(11, 12, 10, 8, 1),
+                    release(13, 14, 2, 11, held(1, 9)),
+                    release(15, 16, 1, 12, done(10)),
+                    got(17, 18, 12, 10),
+                    acquire(19, 20, 2, 13, acquired(11, 11)),
+                ],
+            ),
+            (
+                "a session that ends",
+                vec![
+                    free(0, 1, false),
+                    acquire(1, 2, 1, 7, acquired(5, 5)),
+                    got(3, 4, 7, 6),
+                    acquire(5, 6, 2, 8, held(0, 7)),
+                    acquire(7, 8, 2, 8, acquired(8, 8)),
+                ],
+            ),
+            (
+                "a session that ends and takes its key along",
+                vec![free(0, 1, true), acquire(1, 2, 1, 7, acquired(5, 5)), missing(3, 4)],
+            ),
+            (
+                "a lock whose grant was never told",
+                vec![
+                    unknown(1, Call::Acquire { session: SessionId([1; 16]), value: 7 }),
+                    acquire(2, 3, 2, 8, held(1, 6)),
+                    acquire(4, 5, 1, 9, acquired(5, 7)),
+                ],
+            ),
+            (
+                "a key that ends by itself",
+                vec![unknown(1, Call::Lapse { value: 7 }), put(1, 2, 7, 3), got(3, 4, 7, 3), missing(5, 6)],
+            ),
+            (
+                "a transaction whose check fails",
+                vec![put(1, 2, 1, 1), cas(3, 4, 9, 2, Told::Failed { index: LogIndex(2) }), got(5, 6, 1, 1)],
+            ),
         ];
         for (why, history) in good {
             assert_eq!(check("key", &history), Ok(()), "{why}");
@@ -428,6 +555,27 @@ mod tests {
                 vec![unknown(1, Call::Put { value: 9 }), got(2, 3, 9, 2), put(4, 5, 1, 3), got(6, 7, 9, 4)],
             ),
             ("a deleted key that comes back", vec![put(1, 2, 1, 1), op(3, 4, Call::Delete, done(2)), got(5, 6, 1, 1)]),
+            (
+                "two owners",
+                vec![free(0, 1, false), acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, acquired(4, 6))],
+            ),
+            ("a grant beside a hold", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, acquired(6, 6))]),
+            ("a hold that nothing ended", vec![acquire(1, 2, 1, 7, acquired(5, 5)), got(3, 4, 7, 5)]),
+            ("a refusal that names nobody", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, held(0, 6))]),
+            ("another token", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 1, 8, acquired(6, 6))]),
+            ("a release by another", vec![acquire(1, 2, 1, 7, acquired(5, 5)), release(3, 4, 2, 8, done(6))]),
+            (
+                "a session that ends without its key",
+                vec![free(0, 1, false), acquire(1, 2, 1, 7, acquired(5, 5)), missing(3, 4)],
+            ),
+            (
+                "a key that ends although it was set again",
+                vec![unknown(1, Call::Lapse { value: 7 }), put(1, 2, 7, 3), put(3, 4, 8, 4), missing(5, 6)],
+            ),
+            (
+                "a transaction whose check failed for nothing",
+                vec![put(1, 2, 1, 1), cas(3, 4, 1, 2, Told::Failed { index: LogIndex(2) })],
+            ),
         ];
         for (why, history) in bad {
             assert!(check("key", &history).is_err(), "{why}");
