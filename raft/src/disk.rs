@@ -83,7 +83,7 @@ impl Disk {
         self.hard_state = hard_state;
         self.handed_index = log.last_index();
         self.in_flight.push_back((self.handed, self.handed_index));
-        Some(Persist { number: self.handed, hard_state, entries })
+        Some(Persist { number: self.handed, hard_state, entries, snapshot: None, compact_to: None })
     }
 
     /// The log was cut: what comes next in these places has to be written anew.

@@ -51,6 +51,7 @@ mod tests;
 pub use config::Config;
 pub use membership::MAX_VOTERS;
 pub use output::{
-    AlreadyBootstrapped, Change, ChangeError, Counters, NotLeader, Output, PeerProgress, Persist, Role, StartError,
+    AlreadyBootstrapped, Change, ChangeError, Counters, NotLeader, Output, PeerProgress, Persist, Role, Snapshot,
+    StartError,
 };
 pub use raft::Raft;

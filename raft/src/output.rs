@@ -1,6 +1,7 @@
 //! What leaves the core, how it describes itself, and what it refuses.
 
-use quorate_protocol::raft::{HardState, LogEntry, Peer, RaftMessage};
+use bytes::Bytes;
+use quorate_protocol::raft::{HardState, LogEntry, Peer, RaftMessage, SnapshotMeta};
 use quorate_protocol::{LogIndex, NodeId, Term};
 
 /// One thing for the caller to do or to know, in the order in which it must be done.
@@ -59,6 +60,20 @@ pub struct Persist {
     pub hard_state: HardState,
     /// Replaces everything on disk from the index of the first of these on; if empty, the log stays as it is.
     pub entries: Vec<LogEntry>,
+    /// A leader's snapshot: replaces the one on disk. Entries up to its index are no longer needed; those after it
+    /// stay only if the entry at its index is on disk with its term.
+    pub snapshot: Option<Snapshot>,
+    /// Entries below this are no longer needed: a snapshot on disk covers them.
+    pub compact_to: Option<LogIndex>,
+}
+
+/// A snapshot as it is kept and sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What Raft must know about it.
+    pub meta: SnapshotMeta,
+    /// The state, in parts that are opaque to Raft.
+    pub chunks: Vec<Bytes>,
 }
 
 /// What a server is at the moment.

@@ -26,7 +26,10 @@ fn a_vote_waits_for_the_disk() {
     let ask = RaftBody::VoteRequest { last_index: LogIndex(1), last_term: Term(1), transfer: false };
     assert_eq!(server.receive(at(400), 2, 2, ask), []);
     let vote = HardState { term: Term(2), vote: Some(id(2)) };
-    assert_eq!(server.unsynced, [Persist { number: 1, hard_state: vote, entries: vec![] }]);
+    assert_eq!(
+        server.unsynced,
+        [Persist { number: 1, hard_state: vote, entries: vec![], snapshot: None, compact_to: None }]
+    );
     let number = server.write(1).unwrap();
     server.raft.handle_persisted(at(401), number);
     assert_eq!(server.drain(), [(id(2), message(2, RaftBody::VoteReply { granted: true }))]);
