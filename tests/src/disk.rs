@@ -6,10 +6,10 @@
 //! that counts on it, or it is not there.
 
 use crate::dice::Dice;
-use bytes::Bytes;
 use quorate_protocol::raft::{HardState, LogEntry, SnapshotMeta};
 use quorate_protocol::wire::log::{decode_entry, encode_entry};
 use quorate_protocol::{LogIndex, Term, Time};
+use quorate_raft::{Persist, Snapshot};
 use std::time::Duration;
 
 /// The longest stall.
@@ -43,37 +43,13 @@ impl Quality {
         Quality { flush: Duration::from_micros(200), jitter: Duration::from_micros(300), stall: 0.0, failure: 1.0 };
 }
 
-/// What is to be written in one piece.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Its number; they come in order.
-    pub number: u64,
-    /// The term and vote to keep.
-    pub hard_state: HardState,
-    /// A snapshot from another server, which replaces the log up to its index.
-    pub snapshot: Option<Image>,
-    /// Entries that replace the log from the first one's index on.
-    pub entries: Vec<LogEntry>,
-    /// Entries up to here are no longer needed.
-    pub compact_to: Option<LogIndex>,
-}
-
-/// A snapshot as a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Image {
-    /// What Raft knows of it.
-    pub meta: SnapshotMeta,
-    /// What the store made of its state.
-    pub chunks: Vec<Bytes>,
-}
-
 /// What a new process finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
     /// The term and vote.
     pub hard_state: HardState,
     /// The snapshot, if there is one.
-    pub snapshot: Option<Image>,
+    pub snapshot: Option<Snapshot>,
     /// The log behind it, or from before it on.
     pub entries: Vec<LogEntry>,
 }
@@ -92,14 +68,14 @@ pub enum Lie {
 #[derive(Debug)]
 pub struct Disk {
     hard_state: HardState,
-    snapshot: Option<Image>,
+    snapshot: Option<Snapshot>,
     log: Log,
     /// The agent's own services and checks, as it saved them.
     pub local: Vec<u8>,
-    flushing: Vec<Record>,
-    gathered: Vec<Record>,
+    flushing: Vec<Persist>,
+    gathered: Vec<Persist>,
     /// A snapshot of the own state that is being written.
-    saving: Option<Image>,
+    saving: Option<Snapshot>,
     quality: Quality,
     lie: Lie,
     dice: Dice,
@@ -156,8 +132,8 @@ impl Disk {
     }
 
     /// Takes something to write; gives when its flush ends if one begins now.
-    pub fn submit(&mut self, now: Time, record: Record) -> Option<Time> {
-        self.gathered.push(record);
+    pub fn submit(&mut self, now: Time, persist: Persist) -> Option<Time> {
+        self.gathered.push(persist);
         self.flushing.is_empty().then(|| self.begin(now))
     }
 
@@ -170,30 +146,35 @@ impl Disk {
             return Ok(Flushed::Failed);
         }
         let mut last = 0;
-        for record in std::mem::take(&mut self.flushing) {
-            last = record.number;
-            self.write(record)?;
+        for persist in std::mem::take(&mut self.flushing) {
+            last = persist.number;
+            self.write(persist)?;
         }
         let next = (!self.gathered.is_empty()).then(|| self.begin(now));
         Ok(Flushed::UpTo(last, next))
     }
 
     /// Begins to write a snapshot of the own state beside the log; gives when it is verified.
-    pub fn save(&mut self, now: Time, image: Image) -> Time {
-        self.saving = Some(image);
+    pub fn save(&mut self, now: Time, snapshot: Snapshot) -> Time {
+        self.saving = Some(snapshot);
         // Much longer than a flush, so that other things happen meanwhile.
         now + (self.quality.flush + self.dice.around(self.quality.jitter)) * 30
     }
 
     /// The snapshot of the own state is written and verified: its index. None if it was not to be: it is full.
     pub fn saved(&mut self) -> Option<LogIndex> {
-        let image = self.saving.take()?;
+        let snapshot = self.saving.take()?;
         if self.dice.chance(self.quality.failure) {
             return None;
         }
-        let index = image.meta.index;
-        self.keep(image);
+        let index = snapshot.meta.index;
+        self.keep(snapshot);
         Some(index)
+    }
+
+    /// Whether a snapshot of the own state is being written.
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
     }
 
     /// The process has ended: what was under way is partly written or not at all.
@@ -206,12 +187,12 @@ impl Disk {
         pending.append(&mut self.gathered);
         let kept = self.dice.below(pending.len() + 1);
         let mut pending = pending.into_iter();
-        for record in pending.by_ref().take(kept) {
-            self.write(record)?;
+        for persist in pending.by_ref().take(kept) {
+            self.write(persist)?;
         }
         // The file of a snapshot is there before the transaction that counts on it.
-        if let Some(image) = pending.next().and_then(|record| record.snapshot).filter(|_| self.dice.chance(0.5)) {
-            self.keep(image);
+        if let Some(snapshot) = pending.next().and_then(|persist| persist.snapshot).filter(|_| self.dice.chance(0.5)) {
+            self.keep(snapshot);
         }
         match self.lie {
             Lie::None => {}
@@ -230,7 +211,7 @@ impl Disk {
     /// A sentence when an entry does not survive its encoding.
     pub fn read(&mut self) -> Result<Recovered, String> {
         // A snapshot whose transaction never came: the log is an earlier one.
-        if let Some(meta) = self.snapshot.as_ref().map(|image| image.meta.clone()) {
+        if let Some(meta) = self.snapshot.as_ref().map(|snapshot| snapshot.meta.clone()) {
             self.log.join(&meta);
         }
         let entries = self.log.entries.iter().map(|entry| {
@@ -255,7 +236,7 @@ impl Disk {
 
     /// The index and term up to which a snapshot covers the log; zeros if there is none.
     pub fn covered(&self) -> (LogIndex, Term) {
-        self.snapshot.as_ref().map(|image| (image.meta.index, image.meta.term)).unwrap_or_default()
+        self.snapshot.as_ref().map(|snapshot| (snapshot.meta.index, snapshot.meta.term)).unwrap_or_default()
     }
 
     /// What survives any crash of the entry at an index.
@@ -274,20 +255,20 @@ impl Disk {
         now + if self.dice.chance(self.quality.stall) { (length * 100).min(MAX_STALL) } else { length }
     }
 
-    fn write(&mut self, record: Record) -> Result<(), String> {
-        let Record { hard_state, snapshot, entries, compact_to, .. } = record;
+    fn write(&mut self, persist: Persist) -> Result<(), String> {
+        let Persist { hard_state, snapshot, entries, compact_to, .. } = persist;
         self.hard_state = hard_state;
-        if let Some(image) = snapshot {
-            self.log.join(&image.meta);
-            self.keep(image);
+        if let Some(snapshot) = snapshot {
+            self.log.join(&snapshot.meta);
+            self.keep(snapshot);
         }
         self.log.replace(entries)?;
         match compact_to {
-            Some(index) if index > self.covered().0 => {
-                Err(format!("entries up to {index} are to go, and the snapshot ends at {}", self.covered().0))
+            Some(index) if index.previous() > self.covered().0 => {
+                Err(format!("entries below {index} are to go, and the snapshot ends at {}", self.covered().0))
             }
             Some(index) => {
-                self.log.compact(index);
+                self.log.forget_below(index);
                 Ok(())
             }
             None => Ok(()),
@@ -295,9 +276,9 @@ impl Disk {
     }
 
     /// Keeps the later of two snapshots.
-    fn keep(&mut self, image: Image) {
-        if image.meta.index >= self.covered().0 {
-            self.snapshot = Some(image);
+    fn keep(&mut self, snapshot: Snapshot) {
+        if snapshot.meta.index >= self.covered().0 {
+            self.snapshot = Some(snapshot);
         }
     }
 }
@@ -339,8 +320,8 @@ impl Log {
         Ok(())
     }
 
-    fn compact(&mut self, index: LogIndex) {
-        let gone = index.0.saturating_sub(self.before.0).min(self.entries.len() as u64);
+    fn forget_below(&mut self, index: LogIndex) {
+        let gone = index.previous().0.saturating_sub(self.before.0).min(self.entries.len() as u64);
         self.entries.drain(..gone as usize);
         self.before = LogIndex(self.before.0 + gone);
     }
@@ -350,12 +331,13 @@ impl Log {
 mod tests {
     use super::*;
     use crate::dice::Stream;
+    use bytes::Bytes;
     use quorate_protocol::raft::Payload;
 
-    fn record(number: u64, term: u64, indexes: std::ops::RangeInclusive<u64>) -> Record {
+    fn record(number: u64, term: u64, indexes: impl Iterator<Item = u64>) -> Persist {
         let entry = |index| LogEntry { term: Term(term), index: LogIndex(index), payload: Payload::Empty };
         let hard_state = HardState { term: Term(term), vote: None };
-        Record { number, hard_state, entries: indexes.map(entry).collect(), ..Record::default() }
+        Persist { number, hard_state, entries: indexes.map(entry).collect(), snapshot: None, compact_to: None }
     }
 
     fn disk(quality: Quality, seed: u64) -> Disk {
@@ -408,9 +390,9 @@ mod tests {
         assert_eq!(disk.finish(done), Ok(Flushed::Failed));
     }
 
-    fn image(index: u64, term: u64) -> Image {
+    fn snapshot(index: u64, term: u64) -> Snapshot {
         let meta = SnapshotMeta { index: LogIndex(index), term: Term(term), ..SnapshotMeta::default() };
-        Image { meta, chunks: vec![Bytes::from_static(b"state")] }
+        Snapshot { meta, chunks: vec![Bytes::from_static(b"state")] }
     }
 
     /// A disk with entries 1 to 9 of term 1.
@@ -421,17 +403,17 @@ mod tests {
         disk
     }
 
-    fn write(disk: &mut Disk, record: Record) -> Result<Flushed, String> {
-        let done = disk.submit(Time::ZERO, record).expect("it begins at once");
+    fn write(disk: &mut Disk, persist: Persist) -> Result<Flushed, String> {
+        let done = disk.submit(Time::ZERO, persist).expect("it begins at once");
         disk.finish(done)
     }
 
     #[test]
     fn a_saved_snapshot_lets_the_log_go() {
         let mut disk = with_nine(1);
-        let too_early = Record { compact_to: Some(LogIndex(4)), ..record(2, 1, 10..=9) };
+        let too_early = Persist { compact_to: Some(LogIndex(5)), ..record(2, 1, std::iter::empty()) };
         assert!(write(&mut with_nine(1), too_early.clone()).is_err(), "nothing stands for what would go");
-        disk.save(Time::ZERO, image(6, 1));
+        disk.save(Time::ZERO, snapshot(6, 1));
         assert_eq!(disk.saved(), Some(LogIndex(6)));
         assert_eq!(write(&mut disk, too_early), Ok(Flushed::UpTo(2, None)));
         assert_eq!((disk.find(LogIndex(4)), disk.find(LogIndex(10))), (Found::InSnapshot, Found::Nothing));
@@ -444,7 +426,7 @@ mod tests {
     #[test]
     fn a_snapshot_that_is_not_finished_is_lost_in_a_crash() {
         let mut disk = with_nine(1);
-        disk.save(Time::ZERO, image(6, 1));
+        disk.save(Time::ZERO, snapshot(6, 1));
         disk.crash().expect("nothing is under way");
         assert_eq!((disk.saved(), disk.covered()), (None, (LogIndex::ZERO, Term::ZERO)));
     }
@@ -453,7 +435,7 @@ mod tests {
     fn a_received_snapshot_replaces_another_log_and_joins_its_own() {
         for (index, term, left) in [(6, 1, 9), (6, 3, 0), (20, 3, 0)] {
             let mut disk = with_nine(1);
-            let install = Record { snapshot: Some(image(index, term)), ..record(2, 3, 10..=9) };
+            let install = Persist { snapshot: Some(snapshot(index, term)), ..record(2, 3, std::iter::empty()) };
             assert_eq!(write(&mut disk, install), Ok(Flushed::UpTo(2, None)));
             assert_eq!(disk.entries().len(), left, "{index} of term {term}");
             assert_eq!(disk.find(LogIndex(index)) == Found::InSnapshot, left == 0);
@@ -465,7 +447,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..50 {
             let mut disk = with_nine(seed);
-            disk.submit(Time::ZERO, Record { snapshot: Some(image(20, 3)), ..record(2, 3, 21..=22) });
+            disk.submit(Time::ZERO, Persist { snapshot: Some(snapshot(20, 3)), ..record(2, 3, 21..=22) });
             disk.crash().expect("it fits");
             let found = disk.read().expect("it is readable");
             seen.insert((found.snapshot.is_some(), found.entries.len()));

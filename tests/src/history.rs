@@ -71,9 +71,10 @@ impl Call {
     /// The value that it writes.
     pub const fn value(self) -> Option<u64> {
         match self {
-            Call::Put { value } | Call::Cas { value, .. } | Call::Acquire { value, .. } | Call::Release { value, .. } => {
-                Some(value)
-            }
+            Call::Put { value }
+            | Call::Cas { value, .. }
+            | Call::Acquire { value, .. }
+            | Call::Release { value, .. } => Some(value),
             Call::Get | Call::Delete | Call::DeleteCas { .. } | Call::Free { .. } | Call::Lapse { .. } => None,
         }
     }

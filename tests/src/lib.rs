@@ -23,6 +23,7 @@ pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod faults;
+pub mod happened;
 pub mod history;
 pub mod model;
 pub mod network;
@@ -32,6 +33,7 @@ pub mod queue;
 pub mod trace;
 pub mod world;
 
+pub use happened::{Happened, Happening};
 pub use options::{Failure, Options, Plant, Summary};
 pub use world::World;
 

@@ -14,16 +14,18 @@ use crate::checks::one_lease_at_a_time::{self, Earlier};
 use crate::checks::{Checked, Violation};
 use crate::clients::{Asked, Clients, Learnt};
 use crate::dice::{Dice, Stream};
-use crate::disk::{Disk, Flushed, Lie, Quality, Record};
+use crate::disk::{Disk, Flushed, Lie, Quality};
 use crate::faults::{self, Fault, Scene};
+use crate::happened::{Happened, Happening};
 use crate::network::{Envelope, Network, Weather};
-use crate::observer::Observer;
+use crate::observer::{Observer, held};
 use crate::options::{Failure, Options, Plant, Summary};
 use crate::queue::Queue;
 use crate::trace::{Hash, Trace, What};
 use quorate_engine::{Input, Notice, Output, Ticket};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, Reply, Status, Time};
+use quorate_protocol::{CheckDefinition, NodeId, Reply, Status, Time};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -116,6 +118,7 @@ pub struct World {
     storms: u32,
     probes: u64,
     faults: u64,
+    happened: Happened,
     converged_after: Option<Duration>,
 }
 
@@ -124,6 +127,7 @@ impl World {
     pub fn new(options: Options) -> World {
         let seed = options.seed;
         let mut dice = Dice::new(seed, Stream::World, 0);
+        let restores = options.restores;
         let limit = if options.plant == Some(Plant::WildClocks) { 600_000 } else { 10_000 };
         let lie = match options.plant {
             Some(Plant::DiskLosesEntries) => Lie::LosesEntries,
@@ -142,8 +146,8 @@ impl World {
             steps_at_once: 0,
             agents,
             network: Network::new(options.agents, Weather::ROUGH, Dice::new(seed, Stream::Network, 0)),
-            clients: Clients::new(options.agents, Dice::new(seed, Stream::Clients, 0)),
-            observer: Observer::new(options.agents, options.servers),
+            clients: Clients::new(options.agents, restores, Dice::new(seed, Stream::Clients, 0)),
+            observer: Observer::new(options.agents, restores),
             trace: Trace::new(options.print),
             dice,
             fault_dice: Dice::new(seed, Stream::Faults, 0),
@@ -153,6 +157,7 @@ impl World {
             storms: 0,
             probes: 0,
             faults: 0,
+            happened: Happened::default(),
             converged_after: None,
             options,
         }
@@ -325,10 +330,10 @@ impl World {
 
     /// Takes out of an engine what should leave, looks at what it has become, and sets its alarm.
     fn settle(&mut self, agent: usize) -> Checked {
+        self.observer.stepped(self.now, &mut self.agents[agent])?;
         while let Some(output) = self.agents[agent].process.as_mut().and_then(|process| process.engine.poll()) {
             self.leaves(agent, output)?;
         }
-        self.observer.stepped(&mut self.agents[agent])?;
         self.arm(agent);
         Ok(())
     }
@@ -353,10 +358,10 @@ impl World {
             Output::Message { to, message } => self.send_message(agent, to, &message),
             Output::Reply { ticket, reply } => return self.reply(ticket, &reply),
             Output::Persist(persist) => {
-                let record =
-                    Record { number: persist.number, hard_state: persist.hard_state, entries: persist.entries };
-                self.observer.writes(agent, &record)?;
-                let done = self.agents[agent].disk.submit(self.now, record);
+                self.observer.writes(agent, &persist)?;
+                self.happened.times(Happening::SnapshotInstalled, u64::from(persist.snapshot.is_some()));
+                self.happened.times(Happening::LogCompacted, u64::from(persist.compact_to.is_some()));
+                let done = self.agents[agent].disk.submit(self.now, persist);
                 self.await_flush(agent, done);
             }
             Output::StartCheck(definition) => self.start_probe(agent, definition),
@@ -369,6 +374,11 @@ impl World {
             Output::Noticed(notice) => return self.noticed(agent, &notice),
             Output::Left => {
                 self.trace.say(self.now, Some(agent), "has left".into());
+                if self.agents[agent].fate == Fate::Running {
+                    self.happened.once(Happening::ServerLeft);
+                    let away = self.dice.between(Duration::from_millis(200), Duration::from_secs(6));
+                    return self.kill(agent, away);
+                }
                 return self.end_process(agent);
             }
             Output::Fatal(why) => return Violation::seen("nothing_is_fatal", format!("agent {agent} stops: {why}")),
@@ -411,8 +421,7 @@ impl World {
                 }
                 let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
                 process.leads = Some(*term);
-                let log = process.engine.raft().map(|raft| raft.entries()).unwrap_or_default();
-                self.observer.leads(agent, *term, log)
+                self.observer.leads(agent, *term, held(process))
             }
             Notice::LostLeadership { .. } => {
                 if let Some(process) = &mut self.agents[agent].process {
@@ -458,6 +467,7 @@ impl World {
             }
             Flushed::Failed => {
                 self.trace.say(self.now, Some(agent), "its disk failed to flush, so it ends".into());
+                self.happened.once(Happening::FailedFlush);
                 self.kill(agent, Duration::from_secs(1))
             }
         }
@@ -494,7 +504,8 @@ impl World {
 
     fn client_asks(&mut self, client: usize) -> Checked {
         let Some(asked) = self.clients.ask(self.now, client) else { return Ok(()) };
-        let Asked { agent, ticket, request, wait, watch, patience } = asked;
+        let Asked { agent, ticket, request, wait, watch, patience, news } = asked;
+        news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
         if self.agents[agent].process.is_none() {
             // The connection is refused: nothing was asked.
             let refused = Reply::Refused(quorate_protocol::Refusal::NoServers);
@@ -525,12 +536,18 @@ impl World {
         self.trace.say(self.now, None, format!("request {} is told {}", ticket.0, brief::reply(reply)));
         self.observer.ended(ticket);
         let learnt = self.clients.answered(self.now, ticket, reply);
-        if let Some((write, index)) = &learnt.written {
-            self.observer.acknowledged(write, *index, &self.agents)?;
+        if let (Some((write, index)), Reply::Written { outcome, .. }) = (&learnt.written, reply) {
+            self.observer.acknowledged(self.now, write, *index, outcome, &self.agents)?;
         }
-        if let Some((agent, read, asked, index)) = &learnt.read {
-            self.observer.read_answered(*agent, read, *asked, self.now, *index)?;
+        if let Reply::Read { answer, index, .. } = reply {
+            if let Some((agent, request, asked)) = &learnt.read {
+                self.observer.read_answered(*agent, request, *asked, self.now, (answer, *index))?;
+            }
+            if let Some(asked) = &learnt.stream {
+                self.observer.streamed(asked, answer)?;
+            }
         }
+        learnt.news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
         self.learn(learnt)
     }
 
@@ -550,7 +567,12 @@ impl World {
         if self.healing {
             return Ok(());
         }
-        let scene = Scene { agents: self.options.agents, servers: self.options.servers, leader: self.leader() };
+        let scene = Scene {
+            agents: self.options.agents,
+            servers: self.options.servers,
+            leader: self.leader(),
+            is_settled: self.is_settled(),
+        };
         let (faults, next) = faults::draw(scene, &mut self.fault_dice);
         self.queue.push(self.now + next, Event::Fault);
         for (fault, after) in faults {
@@ -578,6 +600,13 @@ impl World {
                     self.kill(agent, down)?;
                 }
             }
+            Fault::LoseDisk { agent, down } if self.is_settled() => self.lose_disk(agent, down)?,
+            Fault::Leave { agent } if self.is_settled() => {
+                self.observer.locks.believe_nothing();
+                self.give(agent, Input::Leave)?;
+            }
+            // Meanwhile another one is away.
+            Fault::LoseDisk { .. } | Fault::Leave { .. } => {}
             Fault::Pause { agent, length } => self.pause(agent, length),
             Fault::Disk { agent, quality, length } => {
                 self.agents[agent].disk.set_quality(quality);
@@ -589,6 +618,29 @@ impl World {
                 self.queue.push(self.now + length, Event::WeatherClears);
             }
         }
+        Ok(())
+    }
+
+    /// Whether every server runs and all have one configuration, in which they vote and nobody else takes part.
+    fn is_settled(&self) -> bool {
+        let servers = || self.agents.iter().filter(|agent| agent.is_server);
+        let ids: BTreeSet<NodeId> = servers().map(|agent| agent.id).collect();
+        servers().all(|agent| {
+            let Some(raft) = agent.process.as_ref().and_then(|process| process.engine.raft()) else { return false };
+            let configuration = raft.configuration();
+            configuration.voters().count() == configuration.peers.len()
+                && configuration.voters().eq(ids.iter().copied())
+        })
+    }
+
+    fn lose_disk(&mut self, agent: usize, down: Duration) -> Checked {
+        self.kill(agent, down)?;
+        self.observer.locks.believe_nothing();
+        let nth = (self.agents[agent].former.len() + 1) * self.options.agents + agent;
+        let disk = Disk::new(Quality::BAD, Lie::None, Dice::new(self.options.seed, Stream::Disk, nth));
+        let lost = self.agents[agent].lose_disk(disk, &mut self.dice);
+        self.happened.once(Happening::DiskLost);
+        self.clients.server_is_gone(lost);
         Ok(())
     }
 
@@ -644,7 +696,9 @@ impl World {
 
     fn end_process(&mut self, agent: usize) -> Checked {
         self.trace.say(self.now, Some(agent), "ends".into());
-        self.agents[agent].process = None;
+        let host = &mut self.agents[agent];
+        self.happened.times(Happening::CrashWhileSaving, u64::from(host.disk.is_saving()));
+        host.process = None;
         self.agents[agent].disk.crash().map_err(broken_log)?;
         self.network.forget(agent);
         self.observer.process_ended(agent);
@@ -660,7 +714,10 @@ impl World {
             return Ok(());
         }
         host.start(self.now, self.options.seed, self.options.servers).map_err(broken_log)?;
-        self.trace.say(self.now, Some(agent), format!("starts with {} entries", host.disk.entries().len()));
+        let (index, _) = host.disk.covered();
+        self.happened.times(Happening::StartFromSnapshot, u64::from(index.0 > 0));
+        let found = format!("starts with a snapshot up to {index} and {} entries", host.disk.entries().len());
+        self.trace.say(self.now, Some(agent), found);
         self.observer.process_started(&self.agents[agent])?;
         self.settle(agent)
     }
@@ -696,6 +753,7 @@ impl World {
     /// Of those that are not servers, some leave and some are killed for good.
     fn last_farewells(&mut self) -> Checked {
         let clients = self.options.servers..self.options.agents;
+        self.observer.locks.believe_nothing();
         for agent in clients {
             match self.dice.below(4) {
                 0 => {
@@ -759,16 +817,21 @@ impl World {
     }
 
     fn summary(self) -> Summary {
+        let seen = &self.observer;
+        let mut happened: Happened = [self.happened, self.clients.happened].into_iter().sum();
+        happened.times(Happening::Term, seen.leaders.terms() as u64);
+        happened.times(Happening::StatesCompared, seen.states.compared());
+        happened.times(Happening::WriteAcknowledged, seen.acknowledgements.writes_acknowledged() as u64);
+        happened.times(Happening::Expired, seen.ends.count());
+        happened.times(Happening::Configuration, seen.configurations() as u64);
         Summary {
             hash: self.trace.hash(),
             events: self.trace.events(),
             simulated: Duration::from_secs(self.options.seconds),
             faults: self.faults,
             starts: self.agents.iter().map(|agent| agent.starts).sum(),
-            terms: self.observer.leaders.terms(),
-            log_length: self.observer.committed.last(),
-            states_compared: self.observer.states.compared(),
-            writes_acknowledged: self.observer.acknowledgements.writes_acknowledged(),
+            log_length: seen.committed.last(),
+            happened,
             requests: self.clients.counts,
             network: self.network.counts,
             converged_after: self.converged_after,

@@ -144,7 +144,11 @@ mod tests {
         );
         assert_eq!(check.replaces(1, &[entry(2, 1, "b")], &logs), Ok(()), "it did not have the committed one");
         assert_eq!(check.leads(0, Term(3), Held::whole(&one)), Ok(()));
-        assert_eq!(check.leads(1, Term(2), Held::whole(&other)), Ok(()), "elected before it was committed, told so late");
+        assert_eq!(
+            check.leads(1, Term(2), Held::whole(&other)),
+            Ok(()),
+            "elected before it was committed, told so late"
+        );
         assert_eq!(check.last(), LogIndex(3));
     }
 
@@ -152,7 +156,10 @@ mod tests {
     fn what_breaks_it_is_seen() {
         let (mut check, logs, [one, other]) = two_logs();
         assert!(check.applied(1, Term(2), LogIndex(1), LogIndex(2), Held::whole(&other)).is_err(), "another entry");
-        assert!(check.applied(0, Term(2), LogIndex(2), LogIndex(4), Held::whole(&one)).is_err(), "an entry that it does not have");
+        assert!(
+            check.applied(0, Term(2), LogIndex(2), LogIndex(4), Held::whole(&one)).is_err(),
+            "an entry that it does not have"
+        );
         assert!(check.replaces(0, &[entry(2, 3, "z")], &logs).is_err(), "a committed entry is overwritten");
         assert!(check.replaces(0, &[entry(1, 1, "a")], &logs).is_err(), "a committed entry is cut off");
         assert!(check.leads(1, Term(3), Held::whole(&other)).is_err(), "a leader without it");

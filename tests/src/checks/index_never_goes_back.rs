@@ -93,9 +93,8 @@ mod tests {
     #[test]
     fn views_that_go_back_or_change_silently_are_seen() {
         let mut check = IndexNeverGoesBack::default();
-        let mut viewed = |agent, at, names: &[&str], index| {
-            check.viewed(agent, LogIndex(at), &key(), keys(names), LogIndex(index))
-        };
+        let mut viewed =
+            |agent, at, names: &[&str], index| check.viewed(agent, LogIndex(at), &key(), keys(names), LogIndex(index));
         assert_eq!(viewed(0, 3, &[], 3), Ok(()));
         assert_eq!(viewed(0, 4, &["a"], 4), Ok(()));
         assert_eq!(viewed(0, 5, &["a"], 4), Ok(()));

@@ -23,8 +23,8 @@ pub mod no_wakeup_lost;
 pub mod nothing_acknowledged_is_lost;
 pub mod one_leader_per_term;
 pub mod one_lease_at_a_time;
-pub mod serves_after_heal;
 pub mod servers_converge_after_heal;
+pub mod serves_after_heal;
 pub mod state_follows_log;
 pub mod ttl_never_fires_early;
 

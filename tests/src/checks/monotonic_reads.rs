@@ -5,22 +5,24 @@
 
 use super::{Checked, Violation};
 use crate::model::{KeyState, Model};
-use quorate_protocol::{Answer, KvRead, LogIndex};
+use quorate_protocol::{Answer, KvRead, LogIndex, Read, TxnRead, TxnRow};
 use std::collections::BTreeMap;
 
 const PROPERTY: &str = "monotonic_reads";
 
-/// Checks the answer to a question about keys against the states that the log has had since an index.
+/// Checks the answer to a question about keys against the states that the log has had since an index. Other questions hold anyway.
 ///
 /// # Errors
 /// When it shows none of them.
-pub fn check(read: &KvRead, answer: &Answer, floor: LogIndex, model: &Model) -> Checked {
-    let Answer::Entries(rows) = answer else { return Ok(()) };
-    let shown: BTreeMap<&str, KeyState> = rows.iter().map(|row| (row.key.as_str(), KeyState::of(row))).collect();
+pub fn check(read: &Read, answer: &Answer, floor: LogIndex, model: &Model) -> Checked {
+    let Some(shown) = shown_by(answer) else { return Ok(()) };
     let covers = |key: &str| match read {
-        KvRead::Get { key: one } => key == one,
-        KvRead::List { prefix, .. } => key.starts_with(prefix.as_str()),
-        KvRead::Keys { .. } | KvRead::Changes { .. } => false,
+        Read::Kv(KvRead::Get { key: one }) => key == one,
+        Read::Kv(KvRead::List { prefix, page }) => page.is_all() && key.starts_with(prefix.as_str()),
+        Read::Txn(operations) => {
+            operations.iter().any(|operation| matches!(operation, TxnRead::GetOrEmpty { key: one } if key == one))
+        }
+        _ => false,
     };
     let was_so = |index| model.keys_at(covers, index).eq(shown.iter().map(|(key, state)| (*key, state)));
     // Between two changes nothing changes: the floor and every change after it are all states there were.
@@ -30,6 +32,20 @@ pub fn check(read: &KvRead, answer: &Answer, floor: LogIndex, model: &Model) -> 
     }
     let seen = format!("{read:?} shows {shown:?}, which it never was from index {floor} to {}", model.index());
     Violation::seen(PROPERTY, seen)
+}
+
+fn shown_by(answer: &Answer) -> Option<BTreeMap<&str, KeyState>> {
+    match answer {
+        Answer::Entries(rows) => Some(rows.iter().map(|row| (row.key.as_str(), KeyState::of(row))).collect()),
+        Answer::Txn(Ok(results)) => {
+            let rows = results.iter().filter_map(|result| match &result.row {
+                TxnRow::Entry(row) => Some((row.key.as_str(), KeyState::of(row))),
+                TxnRow::Node(_) | TxnRow::Service(..) | TxnRow::Check(_) => None,
+            });
+            Some(rows.collect())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -55,8 +71,9 @@ mod tests {
 
     #[test]
     fn a_key_as_it_was_before_is_seen() {
-        let get =
-            |rows, floor| check(&KvRead::Get { key: "k/a".into() }, &Answer::Entries(rows), LogIndex(floor), &model());
+        let get = |rows, floor| {
+            check(&Read::Kv(KvRead::Get { key: "k/a".into() }), &Answer::Entries(rows), LogIndex(floor), &model())
+        };
         assert_eq!(get(vec![row("k/a", 1, 1, 1)], 2), Ok(()), "until 3");
         assert_eq!(get(vec![row("k/a", 3, 1, 3)], 2), Ok(()));
         assert_eq!(get(vec![], 0), Ok(()));
@@ -67,7 +84,7 @@ mod tests {
     #[test]
     fn a_list_that_never_was_is_seen() {
         let list = |rows, floor| {
-            let read = KvRead::List { prefix: "k/".into(), page: Page::default() };
+            let read = Read::Kv(KvRead::List { prefix: "k/".into(), page: Page::default() });
             check(&read, &Answer::Entries(rows), LogIndex(floor), &model())
         };
         assert_eq!(list(vec![row("k/a", 1, 1, 1), row("k/b", 2, 2, 2)], 2), Ok(()));

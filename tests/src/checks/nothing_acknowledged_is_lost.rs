@@ -52,7 +52,8 @@ impl NothingAcknowledgedIsLost {
         };
         let holders = |voters: &Vec<Found>| voters.iter().filter(holds).count();
         if !electorates.iter().any(|voters| holders(voters) > voters.len() / 2) {
-            let counts: Vec<(usize, usize)> = electorates.iter().map(|voters| (holders(voters), voters.len())).collect();
+            let counts: Vec<(usize, usize)> =
+                electorates.iter().map(|voters| (holders(voters), voters.len())).collect();
             let seen = format!("no majority of disks holds the write acknowledged at {index} {counts:?}: {write:?}");
             return Violation::seen(PROPERTY, seen);
         }
@@ -135,9 +136,8 @@ mod tests {
     fn an_acknowledgement_needs_a_majority_of_disks() {
         let (with, other) = (entry(1, "a"), entry(1, "b"));
         let (with, other) = (Found::Entry(&with), Found::Entry(&other));
-        let told = |electorates: &[Vec<Found>]| {
-            NothingAcknowledgedIsLost::new(0).write(&write("a"), LogIndex(1), electorates)
-        };
+        let told =
+            |electorates: &[Vec<Found>]| NothingAcknowledgedIsLost::new(0).write(&write("a"), LogIndex(1), electorates);
         assert_eq!(told(&[vec![with, with, Found::Nothing]]), Ok(()));
         assert_eq!(told(&[vec![with, Found::InSnapshot, Found::Nothing]]), Ok(()));
         assert_eq!(told(&[vec![with, Found::Nothing], vec![with]]), Ok(()), "the electorate before the last change");

@@ -1,6 +1,7 @@
 //! Clients that read and write a few keys.
 
 use super::{Clients, Purpose, Wish, get};
+use crate::happened::Happening;
 use crate::history::{Call, Op, Told};
 use bytes::Bytes;
 use quorate_protocol::{
@@ -36,7 +37,8 @@ pub(super) struct Place {
 
 /// All keys of the world.
 pub(super) fn all() -> Vec<Key> {
-    let names = (0..KEYS).map(|number| format!("key/{number}")).chain((0..LOCKS).map(|number| format!("lock/{number}")));
+    let names =
+        (0..KEYS).map(|number| format!("key/{number}")).chain((0..LOCKS).map(|number| format!("lock/{number}")));
     names.map(|name| Key { name, history: Vec::new(), known: LogIndex::ZERO }).collect()
 }
 
@@ -83,8 +85,7 @@ impl Clients {
             _ => None,
         };
         let is_several = several.is_some();
-        let request =
-            ReadRequest { consistency, at_least, ..ReadRequest::now(several.unwrap_or_else(|| get(&name))) };
+        let request = ReadRequest { consistency, at_least, ..ReadRequest::now(several.unwrap_or_else(|| get(&name))) };
         let ask = Ask::Read(request.clone());
         if is_several || is_stale {
             return Wish::new(ask, Purpose::Look(request));
@@ -130,8 +131,7 @@ impl Clients {
             TxnRead::CheckIndex { key: name.clone(), index: expected }
         };
         let put = |pair| TxnOperation::Kv(KvWrite::Put { pair, cas: None });
-        let operations =
-            vec![check.into(), put(pair(&name, value)), put(pair(&self.keys[other].name, other_value))];
+        let operations = vec![check.into(), put(pair(&name, value)), put(pair(&self.keys[other].name, other_value))];
         let places = vec![
             self.begin(now, client, key, Call::Cas { expected, value }),
             self.begin(now, client, other, Call::Put { value: other_value }),
@@ -149,18 +149,18 @@ impl Clients {
     /// Operations were answered; if it is one read, which.
     pub(super) fn key_answered(&mut self, now: Time, places: &[Place], reply: &Reply) -> Option<ReadRequest> {
         if let Reply::Written { outcome: Outcome::Txn(Ok(_)), .. } = reply {
-            self.counts.transactions += 1;
+            self.happened.once(Happening::Transaction);
         }
         let mut read = None;
         for place in places {
             let key = &mut self.keys[place.key];
             let op = &mut key.history[place.op];
             let told = told(op.call, reply);
-            match told {
-                Some(Told::Found { modified: index, .. } | Told::Unmatched { found: index, .. } | Told::Done { index }) => {
-                    key.known = index;
-                }
-                _ => {}
+            if let Some(
+                Told::Found { modified: index, .. } | Told::Unmatched { found: index, .. } | Told::Done { index },
+            ) = told
+            {
+                key.known = index;
             }
             match told {
                 Some(told) => op.result = Some((now, told)),

@@ -3,11 +3,12 @@
 use super::keys::{LOCKS, Place, content, lock_key};
 use super::{Clients, Purpose, Wish, get};
 use crate::checks::lock_has_one_owner::Grant;
+use crate::happened::Happening;
 use crate::history::Call;
 use quorate_protocol::check::SERF_HEALTH;
 use quorate_protocol::{
-    Ask, Behavior, Consistency, KvWrite, LockRequest, Outcome, Pair, ReadRequest, Reply, Session, SessionId, SessionWrite,
-    Time, TxnOperation, TxnRead, Write,
+    Ask, Behavior, Consistency, KvWrite, LockRequest, Outcome, Pair, ReadRequest, Reply, Session, SessionId,
+    SessionWrite, Time, TxnOperation, TxnRead, Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,11 +36,20 @@ struct Mine {
 /// What a request about sessions and locks is for.
 #[derive(Debug)]
 pub(super) enum Step {
-    Create { is_its_own: bool },
+    Create {
+        is_its_own: bool,
+    },
     Renew(SessionId),
     Destroy(SessionId),
-    Acquire { session: SessionId, lock: usize, in_turn: bool },
-    Release { session: SessionId, lock: usize },
+    Acquire {
+        session: SessionId,
+        lock: usize,
+        in_turn: bool,
+    },
+    Release {
+        session: SessionId,
+        lock: usize,
+    },
     /// A question, or a write that asks for nothing that the client remembers.
     Look,
 }
@@ -157,7 +167,13 @@ impl Clients {
     }
 
     /// A write that carries a fencing token, as a resource that is guarded by the lock would see it.
-    fn wish_to_write_as_owner(&mut self, now: Time, client: usize, key: usize, token: quorate_protocol::LogIndex) -> Wish {
+    fn wish_to_write_as_owner(
+        &mut self,
+        now: Time,
+        client: usize,
+        key: usize,
+        token: quorate_protocol::LogIndex,
+    ) -> Wish {
         let value = self.next_value();
         let name = self.keys[key].name.clone();
         let pair = Pair { key: name.clone(), value: content(value), flags: value, ttl: None };
@@ -190,9 +206,16 @@ impl Clients {
         let mine = &mut self.lockers.entry(client).or_default().mine;
         match (step, outcome) {
             (Step::Create { is_its_own }, Outcome::Session(Some(row))) => {
-                self.counts.sessions += 1;
+                self.happened.once(Happening::Session);
                 let lifetime = row.lifetime().unwrap_or_default();
-                *mine = Some(Mine { id: row.id, lifetime, renewed: asked, renews: true, is_its_own, holds: BTreeMap::new() });
+                *mine = Some(Mine {
+                    id: row.id,
+                    lifetime,
+                    renewed: asked,
+                    renews: true,
+                    is_its_own,
+                    holds: BTreeMap::new(),
+                });
                 let deletes = row.behavior == Behavior::Delete;
                 for lock in 0..LOCKS {
                     self.begin(asked, client, lock_key(lock), Call::Free { session: row.id, deletes });
@@ -211,8 +234,10 @@ impl Clients {
                 Vec::new()
             }
             (Step::Acquire { session, lock, in_turn }, Outcome::Acquired { token }) => {
-                self.counts.acquired += 1;
-                self.counts.acquired_in_turn += u64::from(in_turn && now.since(asked) > Duration::from_millis(200));
+                self.happened.once(Happening::LockGranted);
+                if in_turn && now.since(asked) > Duration::from_millis(200) {
+                    self.happened.once(Happening::LockGrantedInTurn);
+                }
                 if let Some(mine) = mine.as_mut().filter(|mine| mine.id == session) {
                     mine.holds.insert(lock, *token);
                 }

@@ -24,12 +24,14 @@ pub use watches::questions;
 use crate::checks::changes_complete;
 use crate::checks::nothing_acknowledged_is_lost::Registered;
 use crate::dice::Dice;
+use crate::happened::Happened;
 use keys::Place;
 use locks::{Locker, Step};
 use operators::{Operator, Task};
 use quorate_engine::Ticket;
 use quorate_protocol::{
-    Ask, KvRead, KvWrite, LogIndex, NodeId, Outcome, Read, ReadRequest, Refusal, Reply, Request, SessionWrite, Time, Write,
+    Ask, KvRead, KvWrite, LogIndex, NodeId, Outcome, Read, ReadRequest, Refusal, Reply, Request, SessionWrite, Time,
+    Write,
 };
 use services::Registrar;
 use std::collections::BTreeMap;
@@ -58,6 +60,8 @@ pub struct Clients {
     dice: Dice,
     /// What became of all requests.
     pub counts: Counts,
+    /// What happened to them.
+    pub happened: Happened,
 }
 
 /// What a client does.
@@ -82,24 +86,6 @@ pub struct Counts {
     pub unanswered: u64,
     /// Blocking questions that came back with a change.
     pub woken: u64,
-    /// Sessions made.
-    pub sessions: u64,
-    /// Keys acquired, at once or after waiting.
-    pub acquired: u64,
-    /// Of these, those that waited in a queue.
-    pub acquired_in_turn: u64,
-    /// Transactions that changed something.
-    pub transactions: u64,
-    /// Changes seen by streams.
-    pub changes: u64,
-    /// Streams that were told to list again.
-    pub compacted: u64,
-    /// Transfers of leadership that were agreed to.
-    pub transfers: u64,
-    /// Snapshots that were taken for people, to the last chunk.
-    pub saved: u64,
-    /// Snapshots that were put back.
-    pub restored: u64,
 }
 
 /// A request without an answer yet.
@@ -123,8 +109,13 @@ enum Purpose {
     Lock(Step, Vec<Place>),
     Watch(ReadRequest),
     Follow(ReadRequest),
-    Register { service_id: String, port: u16 },
-    Deregister { service_id: String },
+    Register {
+        service_id: String,
+        port: u16,
+    },
+    Deregister {
+        service_id: String,
+    },
     Report,
     Operate(Task),
 }
@@ -186,8 +177,8 @@ impl Clients {
     pub fn new(agents: usize, restores: bool, dice: Dice) -> Clients {
         use Kind::{Follower, KeyValue, Locker, Operator as Operates, Registrar as Registers, Watcher};
         let kinds = vec![
-            KeyValue, KeyValue, KeyValue, KeyValue, Watcher, Watcher, Registers, Locker, Locker, Locker, Locker, Follower,
-            Follower, Operates,
+            KeyValue, KeyValue, KeyValue, KeyValue, Watcher, Watcher, Registers, Locker, Locker, Locker, Locker,
+            Follower, Follower, Operates,
         ];
         Clients {
             seen: vec![LogIndex::ZERO; kinds.len()],
@@ -205,6 +196,7 @@ impl Clients {
             quiet: false,
             dice,
             counts: Counts::default(),
+            happened: Happened::default(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Whoever operates the servers: hands leadership over, takes a lost server out, saves snapshots and puts them back.
 
 use super::{Clients, Purpose, Wish};
+use crate::happened::Happening;
 use bytes::Bytes;
 use quorate_protocol::{
-    Ask, NodeId, OperatorRequest, Outcome, PeerSelector, Refusal, Reply, RestoreWrite, SnapshotDescription, SnapshotRequest, Write,
+    Ask, NodeId, OperatorRequest, Outcome, PeerSelector, Refusal, Reply, RestoreWrite, SnapshotDescription,
+    SnapshotRequest, Write,
 };
 
 /// What the operator is about.
@@ -58,7 +60,15 @@ pub(super) enum RestoreStep {
 
 impl Operator {
     pub fn new(restores: bool) -> Operator {
-        Operator { restores, gone: Vec::new(), saving: None, closing: None, saved: Vec::new(), restoring: None, last_restore: 0 }
+        Operator {
+            restores,
+            gone: Vec::new(),
+            saving: None,
+            closing: None,
+            saved: Vec::new(),
+            restoring: None,
+            last_restore: 0,
+        }
     }
 
     pub fn server_is_gone(&mut self, id: NodeId) {
@@ -124,7 +134,7 @@ impl Clients {
 
     pub(super) fn operation_answered(&mut self, agent: usize, task: Task, reply: &Reply) {
         match (task, reply) {
-            (Task::Transfer, Reply::Done) => self.counts.transfers += 1,
+            (Task::Transfer, Reply::Done) => self.happened.once(Happening::Transfer),
             (Task::TakeOut(id), Reply::Done | Reply::Refused(Refusal::NotFound(_))) => {
                 self.operator.gone.retain(|gone| *gone != id);
             }
@@ -135,7 +145,7 @@ impl Clients {
                 let Some(saving) = &mut self.operator.saving else { return };
                 saving.chunks.push(bytes.clone());
                 if *last {
-                    self.counts.saved += 1;
+                    self.happened.once(Happening::SavedForPeople);
                     self.operator.saved = std::mem::take(&mut saving.chunks);
                     self.operator.closing = self.operator.saving.take();
                 }
@@ -166,7 +176,7 @@ impl Clients {
             RestoreStep::Begin(_) | RestoreStep::Chunk | RestoreStep::Abandon => self.operator.restoring = None,
             RestoreStep::Commit => {
                 self.operator.restoring = None;
-                self.counts.restored += u64::from(is_done);
+                self.happened.times(Happening::Restored, u64::from(is_done));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Clients, Purpose, Wish};
 use crate::checks::changes_complete;
+use crate::happened::Happening;
 use quorate_protocol::{Answer, Ask, Changes, Consistency, KvRead, LogIndex, Page, Read, ReadRequest, Selection, Wait};
 use std::time::Duration;
 
@@ -67,11 +68,11 @@ impl Clients {
         let Answer::Changes(changes) = answer else { return None };
         stream.after = match changes {
             Changes::Known { changes, up_to } => {
-                self.counts.changes += changes.len() as u64;
+                self.happened.times(Happening::ChangeStreamed, changes.len() as u64);
                 Some(*up_to)
             }
             Changes::Compacted { .. } => {
-                self.counts.compacted += 1;
+                self.happened.once(Happening::StreamCompacted);
                 None
             }
         };
