@@ -108,13 +108,11 @@ impl fmt::Display for Failure {
         for line in &self.tail {
             writeln!(f, "{line}")?;
         }
-        let Options { seed, agents, servers, seconds, .. } = &self.options;
+        let Options { seed, agents, servers, seconds, restores, .. } = &self.options;
         writeln!(f, "seed {seed} at {:?}: {}", self.at, self.violation)?;
         writeln!(f, "  trace {:016x}", self.hash)?;
-        write!(
-            f,
-            "  again: cargo run -p quorate-tests --bin sim -- {seed} --agents {agents} --servers {servers} --seconds {seconds}"
-        )
+        let restores = if *restores && !Options::new(*seed).restores { " --restores" } else { "" };
+        write!(f, "  again: just sim {seed} --agents {agents} --servers {servers} --seconds {seconds}{restores}")
     }
 }
 
