@@ -374,7 +374,7 @@ impl Observer {
 
     fn ask(&mut self, agent: usize, applied: LogIndex, store: &Store) -> Checked {
         let view = store.view();
-        if applied == self.model.index() {
+        if applied == self.model.index() && !self.model.state().is_shown_by(&view) {
             let (state, expected) = (State::of(&view), self.model.state());
             lock_has_one_owner::check(agent, applied, &state.keys, &expected.keys)?;
             state_follows_log::check(agent, applied, &state, expected)?;

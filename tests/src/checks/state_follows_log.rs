@@ -57,9 +57,10 @@ mod tests {
     #[test]
     fn every_part_is_compared() {
         let timer = (Timer::Key("k".into()), Armed { since: LogIndex(3), after: Duration::from_secs(1) });
-        let with_timer = State { timers: BTreeMap::from([timer]), ..State::default() };
+        let (mut with_timer, mut with_session) = (State::default(), State::default());
+        with_timer.timers.extend([timer]);
         let session = (SessionId([1; 16]), quorate_protocol::Session::default());
-        let with_session = State { sessions: BTreeMap::from([session]), ..State::default() };
+        with_session.sessions.extend([session]);
         for (one, other) in [(&with_timer, &with_session), (&with_timer, &State::default())] {
             assert_eq!(check(0, LogIndex(5), one, one), Ok(()));
             assert!(check(0, LogIndex(5), one, other).is_err());

@@ -95,6 +95,7 @@ impl State {
                     if let Some(state) = self.keys.get_mut(&key) {
                         state.holder = None;
                         state.modified = index;
+                        self.touched.insert(key.clone());
                     }
                 }
             }
@@ -148,6 +149,7 @@ impl State {
         let key = self.keys.entry(pair.key.clone()).or_insert(new);
         (key.value, key.ttl, key.modified) = (pair.flags, pair.ttl, index);
         change(key);
+        self.touched.insert(pair.key.clone());
         let timer = Timer::Key(pair.key.clone());
         match pair.ttl {
             Some(after) => self.timers.insert(timer, Armed { since: index, after }),
@@ -156,7 +158,9 @@ impl State {
     }
 
     fn remove(&mut self, key: &str) {
-        self.keys.remove(key);
+        if self.keys.remove(key).is_some() {
+            self.touched.insert(key.to_owned());
+        }
         self.timers.remove(&Timer::Key(key.to_owned()));
     }
 }
