@@ -229,6 +229,16 @@ impl Disk {
         })
     }
 
+    /// The term and vote that survive any crash.
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    /// The last entry that survives any crash, in the log or in a snapshot.
+    pub fn last(&self) -> LogIndex {
+        self.log.last().max(self.covered().0)
+    }
+
     /// The entries that survive any crash.
     pub fn entries(&self) -> &[LogEntry] {
         &self.log.entries

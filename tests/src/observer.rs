@@ -14,6 +14,7 @@ use crate::checks::no_wakeup_lost::NoWakeupLost;
 use crate::checks::nothing_acknowledged_is_lost::NothingAcknowledgedIsLost;
 use crate::checks::one_leader_per_term::OneLeaderPerTerm;
 use crate::checks::serves_after_heal::ServesAfterHeal;
+use crate::checks::snapshots_carry_configuration::Configurations;
 use crate::checks::ttl_never_fires_early::TtlNeverFiresEarly;
 use crate::checks::{
     Checked, Violation, changes_complete, kv_is_linearizable, monotonic_reads, servers_converge_after_heal,
@@ -23,7 +24,7 @@ use crate::clients::{Clients, LockNews, questions};
 use crate::disk::Found;
 use crate::model::{Model, State};
 use quorate_engine::Ticket;
-use quorate_protocol::raft::{Configuration, LogEntry, Payload};
+use quorate_protocol::raft::{LogEntry, Payload};
 use quorate_protocol::wire::log::decode_write;
 use quorate_protocol::{
     Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, ReadRequest, Row, Term, Time, Write,
@@ -50,8 +51,8 @@ pub struct Observer {
     pub committed: CommittedStays,
     /// What that means.
     pub model: Model,
-    /// The configurations that were committed, each with its index.
-    configurations: Vec<(LogIndex, Configuration)>,
+    /// The configurations that were committed.
+    pub configurations: Configurations,
     /// The states of stores.
     pub states: AppliedStatesEqual,
     indexes: IndexNeverGoesBack,
@@ -82,7 +83,7 @@ impl Observer {
             leaders: OneLeaderPerTerm::default(),
             committed: CommittedStays::default(),
             model: Model::default(),
-            configurations: Vec::new(),
+            configurations: Configurations::default(),
             states: AppliedStatesEqual::default(),
             indexes: IndexNeverGoesBack::default(),
             acknowledgements: NothingAcknowledgedIsLost::new(agents),
@@ -100,10 +101,11 @@ impl Observer {
     /// A server hands something to its disk.
     ///
     /// # Errors
-    /// When it breaks `committed_stays` or `logs_match`.
+    /// When it breaks `committed_stays`, `logs_match` or `snapshots_carry_configuration`.
     pub fn writes(&mut self, agent: usize, persist: &Persist) -> Checked {
         if let Some(snapshot) = &persist.snapshot {
             self.committed.stands_for(agent, snapshot.meta.index, snapshot.meta.term)?;
+            self.configurations.check(agent, &snapshot.meta)?;
             self.logs.installed(agent, self.committed.covered(snapshot.meta.index));
         }
         self.committed.replaces(agent, &persist.entries, &self.logs)?;
@@ -158,7 +160,7 @@ impl Observer {
                 Violation::new("messages_survive_the_wire", format!("entry {}: {error}", entry.index))
             })?),
             Payload::Configuration(configuration) => {
-                self.configurations.push((entry.index, configuration.clone()));
+                self.configurations.committed(entry.index, configuration);
                 None
             }
             Payload::Empty => None,
@@ -168,11 +170,6 @@ impl Observer {
             Some((timer, armed)) => self.ends.ended(now, &timer, armed, self.model.applied_at(armed.since)),
             None => Ok(()),
         }
-    }
-
-    /// How many configurations were committed.
-    pub fn configurations(&self) -> usize {
-        self.configurations.len()
     }
 
     /// A client asks something.
@@ -213,9 +210,7 @@ impl Observer {
 
     /// The voters who may have been asked about an entry: those of the configuration in force there, of the next one, and of those that servers have now.
     fn electorates(&self, index: LogIndex, agents: &[Agent]) -> Vec<Vec<NodeId>> {
-        let next = self.configurations.partition_point(|(at, _)| *at <= index);
-        let committed =
-            self.configurations.iter().skip(next.saturating_sub(1)).take(2).map(|(_, configuration)| configuration);
+        let committed = self.configurations.around(index);
         let running = agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.engine.raft()?.configuration()));
         let mut electorates: Vec<Vec<NodeId>> =
             committed.chain(running).map(|configuration| configuration.voters().collect()).collect();

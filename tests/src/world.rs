@@ -11,7 +11,7 @@ use crate::agent::{Agent, number_of};
 use crate::brief;
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::checks::one_lease_at_a_time::{self, Earlier};
-use crate::checks::{Checked, Violation};
+use crate::checks::{Checked, Violation, promises_are_on_disk};
 use crate::clients::{Asked, Clients, Learnt};
 use crate::dice::{Dice, Stream};
 use crate::disk::{Disk, Flushed, Lie, Quality};
@@ -355,7 +355,12 @@ impl World {
     fn leaves(&mut self, agent: usize, output: Output) -> Checked {
         match output {
             Output::Datagram { to, bytes } => self.send_datagram(agent, to, bytes),
-            Output::Message { to, message } => self.send_message(agent, to, &message),
+            Output::Message { to, message } => {
+                if let (Message::Raft(message), Some(id)) = (&message, to.id) {
+                    promises_are_on_disk::check(self.agents[agent].id, id, message, &self.agents[agent].disk)?;
+                }
+                self.send_message(agent, to, &message);
+            }
             Output::Reply { ticket, reply } => return self.reply(ticket, &reply),
             Output::Persist(persist) => {
                 self.observer.writes(agent, &persist)?;
@@ -823,7 +828,7 @@ impl World {
         happened.times(Happening::StatesCompared, seen.states.compared());
         happened.times(Happening::WriteAcknowledged, seen.acknowledgements.writes_acknowledged() as u64);
         happened.times(Happening::Expired, seen.ends.count());
-        happened.times(Happening::Configuration, seen.configurations() as u64);
+        happened.times(Happening::Configuration, seen.configurations.len() as u64);
         Summary {
             hash: self.trace.hash(),
             events: self.trace.events(),
