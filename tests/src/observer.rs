@@ -17,18 +17,16 @@ use crate::checks::serves_after_heal::ServesAfterHeal;
 use crate::checks::snapshots_carry_configuration::Configurations;
 use crate::checks::ttl_never_fires_early::TtlNeverFiresEarly;
 use crate::checks::{
-    Checked, Violation, changes_complete, kv_is_linearizable, monotonic_reads, servers_converge_after_heal,
-    state_follows_log,
+    Checked, Violation, changes_complete, kv_is_linearizable, max_stale_holds, monotonic_reads,
+    servers_converge_after_heal, state_follows_log,
 };
-use crate::clients::{Clients, LockNews, questions};
+use crate::clients::{Clients, LockNews, Question, questions};
 use crate::disk::Found;
 use crate::model::{Model, State};
 use quorate_engine::Ticket;
 use quorate_protocol::raft::{LogEntry, Payload};
 use quorate_protocol::wire::log::decode_write;
-use quorate_protocol::{
-    Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, ReadRequest, Row, Term, Time, Write,
-};
+use quorate_protocol::{Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, Row, Term, Time, Write};
 use quorate_raft::Persist;
 use quorate_store::{Store, View};
 use std::collections::BTreeMap;
@@ -223,22 +221,18 @@ impl Observer {
     /// A question is answered through an agent.
     ///
     /// # Errors
-    /// When it breaks `index_never_goes_back` or `monotonic_reads`.
-    pub fn read_answered(
-        &mut self,
-        agent: usize,
-        request: &ReadRequest,
-        asked: Time,
-        now: Time,
-        (answer, index): (&Answer, LogIndex),
-    ) -> Checked {
+    /// When it breaks `index_never_goes_back`, `max_stale_holds` or `monotonic_reads`.
+    pub fn read_answered(&mut self, now: Time, question: &Question, reply: &Reply) -> Checked {
+        let Question { agent, request, asked } = question;
+        let Reply::Read { answer, index, last_contact, .. } = reply else { return Ok(()) };
+        max_stale_holds::check(request, *last_contact)?;
         let mut floor = request.at_least;
         if request.consistency != Consistency::Stale {
-            self.serves.served(agent);
-            self.indexes.told(&request.read, asked, now, index)?;
-            let before = self.told.partition_point(|(when, _)| *when < asked);
+            self.serves.served(*agent);
+            self.indexes.told(&request.read, *asked, now, *index)?;
+            let before = self.told.partition_point(|(when, _)| when < asked);
             floor = floor.max(before.checked_sub(1).map_or(LogIndex::ZERO, |last| self.told[last].1));
-            self.was_told(now, index);
+            self.was_told(now, *index);
         }
         monotonic_reads::check(&request.read, answer, floor, &self.model)
     }

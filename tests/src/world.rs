@@ -544,9 +544,9 @@ impl World {
         if let (Some((write, index)), Reply::Written { outcome, .. }) = (&learnt.written, reply) {
             self.observer.acknowledged(self.now, write, *index, outcome, &self.agents)?;
         }
-        if let Reply::Read { answer, index, .. } = reply {
-            if let Some((agent, request, asked)) = &learnt.read {
-                self.observer.read_answered(*agent, request, *asked, self.now, (answer, *index))?;
+        if let Reply::Read { answer, .. } = reply {
+            if let Some(question) = &learnt.read {
+                self.observer.read_answered(self.now, question, reply)?;
             }
             if let Some(asked) = &learnt.stream {
                 self.observer.streamed(asked, answer)?;

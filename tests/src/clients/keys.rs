@@ -76,6 +76,8 @@ impl Clients {
         // Whoever says what it has seen reads nothing older, wherever it asks.
         let is_stale = consistency == Consistency::Stale;
         let at_least = if is_stale && self.dice.chance(0.6) { self.seen[client] } else { LogIndex::ZERO };
+        let max_stale = (is_stale && self.dice.chance(0.2))
+            .then(|| self.dice.between(Duration::from_millis(30), Duration::from_millis(800)));
         let several = match self.dice.below(8) {
             0 => Some(Read::Kv(KvRead::List { prefix: "key/".into(), page: Page::default() })),
             1 => Some(Read::Txn(vec![
@@ -85,7 +87,8 @@ impl Clients {
             _ => None,
         };
         let is_several = several.is_some();
-        let request = ReadRequest { consistency, at_least, ..ReadRequest::now(several.unwrap_or_else(|| get(&name))) };
+        let request =
+            ReadRequest { consistency, at_least, max_stale, ..ReadRequest::now(several.unwrap_or_else(|| get(&name))) };
         let ask = Ask::Read(request.clone());
         if is_several || is_stale {
             return Wish::new(ask, Purpose::Look(request));

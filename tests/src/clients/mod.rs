@@ -155,6 +155,17 @@ pub struct Asked {
     pub news: Vec<LockNews>,
 }
 
+/// A question that was answered.
+#[derive(Debug)]
+pub struct Question {
+    /// Through this agent.
+    pub agent: usize,
+    /// What was asked.
+    pub request: ReadRequest,
+    /// When.
+    pub asked: Time,
+}
+
 /// What follows from an answer.
 #[derive(Debug, Default)]
 pub struct Learnt {
@@ -162,8 +173,8 @@ pub struct Learnt {
     pub next: Option<(usize, Duration)>,
     /// A write was acknowledged at an index.
     pub written: Option<(Write, LogIndex)>,
-    /// A question was answered through this agent: what and when it was asked.
-    pub read: Option<(usize, ReadRequest, Time)>,
+    /// A question was answered.
+    pub read: Option<Question>,
     /// A stream was answered.
     pub stream: Option<changes_complete::Asked>,
     /// What is known of a service of an agent.
@@ -279,26 +290,27 @@ impl Clients {
             self.saw(client, *index);
             learnt.written = write.and_then(|write| Some((as_logged(write, outcome)?, *index)));
         }
+        let question = |request| Question { agent, request, asked };
         match purpose {
             Purpose::Keys(places) => {
-                learnt.read = self.key_answered(now, &places, reply).map(|request| (agent, request, asked));
+                learnt.read = self.key_answered(now, &places, reply).map(question);
             }
             Purpose::Lock(step, places) => {
-                learnt.read = self.key_answered(now, &places, reply).map(|request| (agent, request, asked));
+                learnt.read = self.key_answered(now, &places, reply).map(question);
                 learnt.news = self.lock_answered(now, asked, client, step, reply);
             }
             Purpose::Look(request) => {
-                learnt.read = matches!(reply, Reply::Read { .. }).then_some((agent, request, asked));
+                learnt.read = matches!(reply, Reply::Read { .. }).then_some(question(request));
             }
             Purpose::Watch(request) => {
                 let Reply::Read { index, .. } = reply else { return learnt };
                 self.watch_answered(client, &request, *index);
-                learnt.read = Some((agent, request, asked));
+                learnt.read = Some(question(request));
             }
             Purpose::Follow(request) => {
                 let Reply::Read { answer, index, .. } = reply else { return learnt };
                 learnt.stream = self.follow_answered(client, &request, answer, *index);
-                learnt.read = Some((agent, request, asked));
+                learnt.read = Some(question(request));
             }
             Purpose::Register { service_id, port } => {
                 learnt.service = (*reply == Reply::Done).then_some((agent, service_id, Registered::With(port)));
