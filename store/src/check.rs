@@ -1,6 +1,7 @@
 //! Checks: rows on their nodes, for the whole node or for one service.
 
-use crate::catalog::{Catalog, Edit, carries};
+use crate::catalog::{Catalog, carries};
+use crate::edit::Edit;
 use crate::index::Topic;
 use crate::name::Name;
 use crate::node::{OnNode, made_at};
@@ -43,10 +44,10 @@ impl Catalog {
     }
 }
 
-impl Edit {
+impl Edit<'_> {
     /// Upserts a check on a node that is there; a service that it speaks for must be there too.
     pub(crate) fn put_check(&mut self, node: &Name, check: &Check) -> Result<(), String> {
-        let Some(on) = self.catalog.nodes.get(node) else { return Err("Missing node registration".to_owned()) };
+        let Some(on) = self.state.catalog.nodes.get(node) else { return Err("Missing node registration".to_owned()) };
         let (service_name, service_tags) = match on.services.get(check.service_id.as_str()) {
             Some(service) => (service.name.clone(), service.tags.clone()),
             None if check.service_id.is_empty() => (String::new(), Vec::new()),
@@ -81,6 +82,9 @@ impl Edit {
             self.touch_check(node, &before);
         }
         self.touch_check(node, &row);
+        if row.status == Status::Critical {
+            self.end_sessions_bound_to(node, &row.id);
+        }
     }
 
     pub(crate) fn remove_check(&mut self, node: &Name, id: &str) {
@@ -88,12 +92,14 @@ impl Edit {
         let Some(row) = on.checks.remove(id) else { return };
         on.list_check(&row.service_id, id, None);
         self.touch_check(node, &row);
+        self.end_sessions_bound_to(node, id);
     }
 
     fn touch_check(&mut self, node: &Name, check: &Check) {
         self.touch([Topic::NodeChecks(node.clone()), Topic::Checks, Topic::ChecksIn(check.status)]);
         if check.service_id.is_empty() {
-            let on_it: Vec<Name> = self.catalog.nodes.get(node).into_iter().flat_map(|on| on.service_names()).collect();
+            let on_it: Vec<Name> =
+                self.state.catalog.nodes.get(node).into_iter().flat_map(|on| on.service_names()).collect();
             self.touch(on_it.into_iter().map(Topic::ServiceHealth));
         } else {
             let service = Name::of(&check.service_name);

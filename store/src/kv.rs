@@ -1,10 +1,14 @@
 //! Keys and values, and the memory of keys that are gone.
 
-use crate::Touched;
+use crate::edit::Edit;
+use crate::planted::Bug;
 use imbl::{OrdMap, OrdSet};
-use quorate_protocol::{Answer, Changes, Entry, KvRead, KvWrite, LogIndex, Outcome, Pair, Row};
+use quorate_protocol::{Entry, KvWrite, Lock, LogIndex, Outcome, Page, Pair, Row, SessionId, Timer};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest key, in bytes: what fits in a request line that common proxies let pass. Deleted keys are remembered for a
 /// while, so their length costs memory even after they are gone.
@@ -17,6 +21,9 @@ pub const MAX_KEY_SIZE: usize = 8 * 1024;
 /// of the older one is alive, and one entry of this size still leaves room for others in a frame between servers.
 pub const MAX_VALUE_SIZE: usize = 1024 * 1024;
 
+/// The longest TTL of a key: ten years. Whoever means longer means no TTL.
+pub const MAX_KEY_TTL: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How many deleted keys are remembered. With keys of usual length this is 2 MB, and at ten deletions a second nearly half
 /// an hour. Tests remember few, so that they see what forgetting does.
 const MAX_TOMBSTONES: usize = if cfg!(test) { 2 } else { 16_384 };
@@ -28,93 +35,188 @@ const MAX_TOMBSTONES: usize = if cfg!(test) { 2 } else { 16_384 };
 /// * `by_age` holds the same tombstones as `tombstones`.
 /// * `floor` is at or above the index of every deletion that was forgotten, and below that of every one remembered, so
 ///   that taking it in place of what was forgotten raises an index and never lowers it.
+/// * `held` has exactly the keys whose entry names a session.
+/// * `size` is the length of all keys and values in `entries`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kv {
-    entries: OrdMap<Arc<str>, Arc<Row<Entry>>>,
+    entries: OrdSet<ByKey>,
     tombstones: OrdMap<Arc<str>, LogIndex>,
     by_age: OrdSet<(LogIndex, Arc<str>)>,
     floor: LogIndex,
+    held: OrdSet<(SessionId, Arc<str>)>,
+    size: u64,
+}
+
+/// An entry, found by the key that it carries itself: beside a hundred thousand small values a second copy of each key counts.
+#[derive(Debug, Clone)]
+struct ByKey(Arc<Row<Entry>>);
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        &self.0.key
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &ByKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &ByKey) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
 }
 
 impl Kv {
-    pub fn apply(&mut self, index: LogIndex, write: &KvWrite) -> (Outcome, Touched) {
-        let mut touched = Touched::default();
-        let outcome = match write {
-            KvWrite::Put { pair, cas } => self.put(index, pair, *cas, &mut touched),
-            KvWrite::Acquire { .. } | KvWrite::Release { .. } => {
-                Outcome::Refused("locks are not served yet".to_owned())
+    pub fn entry(&self, key: &str) -> Option<&Arc<Row<Entry>>> {
+        self.entries.get(key).map(|entry| &entry.0)
+    }
+
+    /// The log index at which a key was last set or removed; zero if it never was, and a bound from above where that was
+    /// forgotten. A key that exists needs no floor: it was made after any deletion of it.
+    pub fn last_change(&self, key: &str) -> LogIndex {
+        match self.entry(key) {
+            Some(row) => row.modify_index,
+            None => self.tombstones.get(key).copied().unwrap_or(self.floor),
+        }
+    }
+
+    /// Every entry below a prefix, in byte order.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Row<Entry>>> {
+        self.on_page(prefix, None)
+    }
+
+    /// A page of the entries below a prefix, with the index of that page.
+    pub fn list(&self, prefix: &str, page: &Page) -> (Vec<Arc<Row<Entry>>>, LogIndex) {
+        let limit = limit(page);
+        let rows: Vec<_> = self.on_page(prefix, page.after.as_deref()).take(limit).cloned().collect();
+        let changed = rows.iter().map(|row| row.modify_index).max().unwrap_or_default();
+        let end = rows.last().filter(|_| rows.len() == limit).map(|row| row.key.as_str());
+        let deleted = self.last_deletion(prefix, page, |key| end.is_none_or(|end| key <= end));
+        (rows, changed.max(deleted))
+    }
+
+    /// A page of the keys below a prefix, cut after a separator, with the index of that page.
+    ///
+    /// Cutting keeps the order, so keys that are cut to the same follow each other and a page goes on where the last one ended.
+    pub fn keys(&self, prefix: &str, separator: &str, page: &Page) -> (Vec<String>, LogIndex) {
+        let (limit, after) = (limit(page), page.after.as_deref());
+        let (mut keys, mut changed): (Vec<String>, _) = (Vec::new(), LogIndex::ZERO);
+        let shown = self.on_page(prefix, after).map(|row| (cut(&row.key, prefix, separator), row.modify_index));
+        for (key, modify_index) in shown.skip_while(|(key, _)| after.is_some_and(|after| *key <= after)) {
+            if keys.last().is_none_or(|last| last != key) {
+                if keys.len() == limit {
+                    break;
+                }
+                keys.push(key.to_owned());
             }
-            KvWrite::Delete { key, cas } => self.delete(index, key, *cas, &mut touched),
-            KvWrite::DeletePrefix { prefix } => self.delete_prefix(index, prefix, &mut touched),
+            changed = changed.max(modify_index);
+        }
+        let end = keys.last().filter(|_| keys.len() == limit);
+        let in_page = |key: &str| end.is_none_or(|end| cut(key, prefix, separator) <= end.as_str());
+        let deleted = self.last_deletion(prefix, page, in_page);
+        (keys, changed.max(deleted))
+    }
+
+    /// The keys below a prefix that were deleted and are remembered, with the index of that; and the index at or below which
+    /// deletions may have been forgotten.
+    pub fn deleted_below<'a>(&'a self, prefix: &'a str) -> (impl Iterator<Item = (&'a str, LogIndex)>, LogIndex) {
+        let from = self.tombstones.range::<_, str>((Bound::Included(prefix), Bound::Unbounded));
+        let deleted = from.take_while(move |(key, _)| key.starts_with(prefix)).map(|(key, index)| (&**key, *index));
+        (deleted, self.floor)
+    }
+
+    /// The keys that a session holds.
+    pub fn held_by(&self, session: SessionId) -> Vec<Arc<str>> {
+        let from = (Bound::Included((session, Arc::from(""))), Bound::Unbounded);
+        let held = self.held.range::<_, (SessionId, Arc<str>)>(from).take_while(|(holder, _)| *holder == session);
+        held.map(|(_, key)| Arc::clone(key)).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The length of all keys and values.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub fn floor(&self) -> LogIndex {
+        self.floor
+    }
+
+    /// Every entry whose key comes after `after`.
+    pub fn entries_after<'a>(&'a self, after: Bound<&'a str>) -> impl Iterator<Item = &'a Arc<Row<Entry>>> + use<'a> {
+        self.entries.range::<_, str>((after, Bound::Unbounded)).map(|entry| &entry.0)
+    }
+
+    /// Every deletion that is remembered and comes after `after`, the oldest first.
+    pub fn tombstones_after(
+        &self,
+        after: Bound<(LogIndex, Arc<str>)>,
+    ) -> impl Iterator<Item = &(LogIndex, Arc<str>)> + use<'_> {
+        self.by_age.range::<_, (LogIndex, Arc<str>)>((after, Bound::Unbounded))
+    }
+
+    /// Puts an entry in place of the one with its key.
+    pub fn place(&mut self, row: Arc<Row<Entry>>) {
+        let before = self.entries.insert(ByKey(Arc::clone(&row))).map(|ByKey(before)| before);
+        let (size_before, holder_before) = match &before {
+            Some(before) => (size(before), before.lock.session),
+            None => {
+                self.unbury(&row.key);
+                (0, None)
+            }
         };
-        (outcome, touched)
-    }
-
-    /// The answer, and the index of what was asked about; zero if that was never written.
-    pub fn read(&self, read: &KvRead) -> (Answer, LogIndex) {
-        match read {
-            KvRead::Get { key } => self.get(key),
-            KvRead::List { prefix, page: _ } => {
-                let entries: Vec<_> = self.below(prefix).cloned().collect();
-                (Answer::Entries(entries), self.prefix_index(prefix))
-            }
-            KvRead::Keys { prefix, separator, page: _ } => {
-                (Answer::Keys(self.keys(prefix, separator)), self.prefix_index(prefix))
-            }
-            KvRead::Changes { after, .. } => (Answer::Changes(Changes::Compacted { since: *after }), *after),
+        self.size = self.size + size(&row) - size_before;
+        if holder_before != row.lock.session {
+            self.note_holder(&row.key, holder_before, row.lock.session);
         }
     }
 
-    fn put(&mut self, index: LogIndex, pair: &Pair, cas: Option<LogIndex>, touched: &mut Touched) -> Outcome {
-        if let Err(why) = check_size(pair) {
-            return Outcome::Refused(why);
-        }
-        let Pair { key, value, flags, ttl } = pair.clone();
-        let entry = Entry { key, value, flags, ttl, ..Entry::default() };
-        let existing = self.entries.get(entry.key.as_str());
-        let found = existing.map_or(LogIndex::ZERO, |row| row.modify_index);
-        if cas.is_some_and(|expected| expected != found) {
-            return Outcome::Unmatched { found };
-        }
-        if existing.is_some_and(|row| row.value == entry) {
-            return Outcome::Done;
-        }
-        let create_index = existing.map_or(index, |row| row.create_index);
-        let key: Arc<str> = entry.key.as_str().into();
-        let row = Row { value: entry, create_index, modify_index: index };
-        self.entries.insert(Arc::clone(&key), Arc::new(row));
-        if let Some(deleted_at) = self.tombstones.remove(&key) {
-            self.by_age.remove(&(deleted_at, Arc::clone(&key)));
-        }
-        touched.keys.insert(key);
-        Outcome::Done
-    }
-
-    fn delete(&mut self, index: LogIndex, key: &str, cas: Option<LogIndex>, touched: &mut Touched) -> Outcome {
-        let Some(found) = self.entries.get(key).map(|row| row.modify_index) else { return Outcome::Done };
-        if cas.is_some_and(|expected| expected != found) {
-            return Outcome::Unmatched { found };
-        }
-        self.bury(index, key, touched);
+    /// Removes an entry, and remembers that.
+    pub fn bury(&mut self, index: LogIndex, key: &str) -> Option<Arc<Row<Entry>>> {
+        let row = self.take(key)?;
+        self.remember(index, key.into());
         self.forget_oldest();
-        Outcome::Done
+        Some(row)
     }
 
-    fn delete_prefix(&mut self, index: LogIndex, prefix: &str, touched: &mut Touched) -> Outcome {
-        let doomed: Vec<Arc<Row<Entry>>> = self.below(prefix).cloned().collect();
-        for row in doomed {
-            self.bury(index, &row.key, touched);
-            self.forget_oldest();
-        }
-        Outcome::Done
+    /// Removes an entry without a trace.
+    fn take(&mut self, key: &str) -> Option<Arc<Row<Entry>>> {
+        let ByKey(row) = self.entries.remove(key)?;
+        self.note_holder(key, row.lock.session, None);
+        self.size -= size(&row);
+        Some(row)
     }
 
-    fn bury(&mut self, index: LogIndex, key: &str, touched: &mut Touched) {
-        if let Some((key, _)) = self.entries.remove_with_key(key) {
-            self.tombstones.insert(Arc::clone(&key), index);
-            self.by_age.insert((index, Arc::clone(&key)));
-            touched.keys.insert(key);
+    /// Remembers a deletion.
+    pub fn remember(&mut self, index: LogIndex, key: Arc<str>) {
+        self.tombstones.insert(Arc::clone(&key), index);
+        self.by_age.insert((index, key));
+    }
+
+    /// Forgets the deletion of a key that is made again.
+    fn unbury(&mut self, key: &str) {
+        if let Some((key, deleted_at)) = self.tombstones.remove_with_key(key) {
+            self.by_age.remove(&(deleted_at, key));
         }
+    }
+
+    /// Takes it that whatever is not remembered may have been deleted at `index`.
+    pub fn raise_floor(&mut self, index: LogIndex) {
+        self.floor = self.floor.max(index);
     }
 
     /// By log index and key, so every replica forgets the same ones.
@@ -122,46 +224,41 @@ impl Kv {
         while self.by_age.len() > MAX_TOMBSTONES {
             let Some((deleted_at, key)) = self.by_age.remove_min() else { return };
             self.tombstones.remove(&key);
-            self.floor = self.floor.max(deleted_at);
+            self.raise_floor(deleted_at);
         }
     }
 
-    /// A key that exists needs no floor: it was made after any deletion of it.
-    fn get(&self, key: &str) -> (Answer, LogIndex) {
-        match self.entries.get(key) {
-            Some(row) => (Answer::Entries(vec![Arc::clone(row)]), row.modify_index),
-            None => (Answer::Entries(vec![]), self.tombstones.get(key).copied().unwrap_or(self.floor)),
+    fn note_holder(&mut self, key: &str, before: Option<SessionId>, after: Option<SessionId>) {
+        if let Some(session) = before {
+            self.held.remove(&(session, Arc::from(key)));
+        }
+        if let Some(session) = after {
+            self.held.insert((session, key.into()));
         }
     }
 
-    fn keys(&self, prefix: &str, separator: &str) -> Vec<String> {
-        let mut keys: Vec<String> = Vec::new();
-        for row in self.below(prefix) {
-            let key = cut(&row.key, prefix, separator);
-            // Keys that are cut to the same follow each other.
-            if keys.last().is_none_or(|last| last != key) {
-                keys.push(key.to_owned());
-            }
-        }
-        keys
+    fn on_page<'a>(&'a self, prefix: &'a str, after: Option<&'a str>) -> impl Iterator<Item = &'a Arc<Row<Entry>>> {
+        self.entries_after(page_start(prefix, after)).take_while(move |row| row.key.starts_with(prefix))
     }
 
-    fn prefix_index(&self, prefix: &str) -> LogIndex {
-        let changed = self.below(prefix).map(|row| row.modify_index);
-        let deleted = self
-            .tombstones
-            .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(_, index)| *index);
-        changed.chain(deleted).fold(self.floor, LogIndex::max)
+    /// The index of the last deletion on a page, whose end `in_page` knows.
+    ///
+    /// A page ends with its last row, or with the prefix if it is not full. So its index never goes back: whatever moves its
+    /// end is a change within it.
+    fn last_deletion(&self, prefix: &str, page: &Page, in_page: impl Fn(&str) -> bool) -> LogIndex {
+        let start = page_start(prefix, page.after.as_deref());
+        let deleted = self.tombstones.range::<_, str>((start, Bound::Unbounded));
+        let on_page = deleted.take_while(|(key, _)| key.starts_with(prefix) && in_page(key));
+        on_page.map(|(_, index)| *index).fold(self.floor, LogIndex::max)
     }
+}
 
-    fn below(&self, prefix: &str) -> impl Iterator<Item = &Arc<Row<Entry>>> {
-        self.entries
-            .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .map(|(_, row)| row)
-    }
+fn limit(page: &Page) -> usize {
+    page.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn page_start<'a>(prefix: &'a str, after: Option<&'a str>) -> Bound<&'a str> {
+    after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded)
 }
 
 /// The key up to and with the first separator that follows the prefix.
@@ -174,37 +271,134 @@ fn cut<'a>(key: &'a str, prefix: &str, separator: &str) -> &'a str {
     end.and_then(|end| key.get(..end)).unwrap_or(key)
 }
 
-fn check_size(entry: &Pair) -> Result<(), String> {
-    if entry.key.is_empty() {
+fn size(row: &Row<Entry>) -> u64 {
+    (row.key.len() + row.value.value.len()) as u64
+}
+
+impl Edit<'_> {
+    pub fn write_kv(&mut self, write: &KvWrite) -> Outcome {
+        match write {
+            KvWrite::Put { pair, cas } => self.put(pair, *cas),
+            KvWrite::Acquire { pair, session } => self.acquire(pair, *session),
+            KvWrite::Release { pair, session } => self.release(pair, *session),
+            KvWrite::Delete { key, cas } => self.delete(key, *cas),
+            KvWrite::DeletePrefix { prefix } => self.delete_prefix(prefix),
+        }
+    }
+
+    /// Locks are advisory: whoever holds the key goes on holding it.
+    fn put(&mut self, pair: &Pair, cas: Option<LogIndex>) -> Outcome {
+        if let Err(why) = check_pair(pair) {
+            return Outcome::Refused(why);
+        }
+        let existing = self.state.kv.entry(&pair.key);
+        let found = existing.map_or(LogIndex::ZERO, |row| row.modify_index);
+        let lock = existing.map_or_else(Lock::default, |row| row.lock);
+        let just_changed = found.next() >= self.index && self.state.planted.has(Bug::CasRace);
+        if cas.is_some_and(|expected| expected != found) && !just_changed {
+            return Outcome::Unmatched { found };
+        }
+        self.set(pair, lock);
+        Outcome::Done
+    }
+
+    fn delete(&mut self, key: &str, cas: Option<LogIndex>) -> Outcome {
+        let Some(found) = self.state.kv.entry(key).map(|row| row.modify_index) else { return Outcome::Done };
+        if cas.is_some_and(|expected| expected != found) {
+            return Outcome::Unmatched { found };
+        }
+        self.remove_key(key);
+        Outcome::Done
+    }
+
+    fn delete_prefix(&mut self, prefix: &str) -> Outcome {
+        let doomed: Vec<Arc<Row<Entry>>> = self.state.kv.below(prefix).cloned().collect();
+        for row in doomed {
+            self.remove_key(&row.key);
+        }
+        Outcome::Done
+    }
+
+    /// Sets a key with its lock, and begins its TTL. What is equal already is left as it is, unless there is a TTL to begin anew.
+    pub(crate) fn set(&mut self, pair: &Pair, lock: Lock) {
+        let existing = self.state.kv.entry(&pair.key).cloned();
+        let Pair { key, value, flags, ttl } = pair.clone();
+        let value = Entry { key, value, flags, ttl, lock };
+        if ttl.is_none() && existing.as_ref().is_some_and(|row| row.value == value) {
+            return;
+        }
+        let create_index = existing.as_ref().map_or(self.index, |row| row.create_index);
+        self.place_entry(Row { value, create_index, modify_index: self.index });
+        match ttl {
+            Some(ttl) => self.arm(Timer::Key(pair.key.clone()), ttl),
+            None if existing.is_some_and(|row| row.ttl.is_some()) => self.disarm(Timer::Key(pair.key.clone())),
+            None => {}
+        }
+    }
+
+    /// Puts an entry in place of the one with its key.
+    pub(crate) fn place_entry(&mut self, row: Row<Entry>) {
+        let before = self.state.kv.last_change(&row.key);
+        self.touch_key(&row.key, before);
+        self.state.kv.place(Arc::new(row));
+    }
+
+    /// Removes a key with its lock and its TTL.
+    pub(crate) fn remove_key(&mut self, key: &str) {
+        let before = self.state.kv.last_change(key);
+        let removed = if self.state.planted.has(Bug::IndexGoesBack) {
+            self.state.kv.take(key)
+        } else {
+            self.state.kv.bury(self.index, key)
+        };
+        let Some(row) = removed else { return };
+        if row.ttl.is_some() {
+            self.disarm(Timer::Key(key.to_owned()));
+        }
+        if !self.state.planted.has(Bug::WatchGap) {
+            self.touch_key(key, before);
+        }
+    }
+}
+
+/// Whether a pair can be kept.
+pub(crate) fn check_pair(pair: &Pair) -> Result<(), String> {
+    if pair.key.is_empty() {
         return Err("Missing key name".to_owned());
     }
-    if entry.key.len() > MAX_KEY_SIZE {
-        return Err(format!("The key has {} bytes; use at most {MAX_KEY_SIZE}", entry.key.len()));
+    if pair.key.len() > MAX_KEY_SIZE {
+        return Err(format!("The key has {} bytes; use at most {MAX_KEY_SIZE}", pair.key.len()));
     }
-    if entry.value.len() > MAX_VALUE_SIZE {
-        let size = entry.value.len();
+    if pair.value.len() > MAX_VALUE_SIZE {
+        let size = pair.value.len();
         return Err(format!(
             "The value has {size} bytes; no server stores more than {MAX_VALUE_SIZE}: split it over several keys"
         ));
     }
-    Ok(())
+    match pair.ttl {
+        Some(ttl) if ttl.is_zero() || ttl > MAX_KEY_TTL => Err(format!(
+            "Invalid TTL of {} ns; it must be more than 0 and at most {} hours, or be left out for a key that stays",
+            ttl.as_nanos(),
+            MAX_KEY_TTL.as_secs() / 3600
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Scene;
     use Outcome::Done;
     use bytes::Bytes;
+    use quorate_protocol::Write;
 
-    /// A table of keys with the index of its next write.
-    struct Table {
-        kv: Kv,
-        index: u64,
-    }
+    /// A store of which only keys are written, from log index 2 on.
+    struct Table(Scene);
 
     impl Table {
         fn with(keys: &[&str]) -> Table {
-            let mut table = Table { kv: Kv::default(), index: 1 };
+            let mut table = Table(Scene::new());
             for key in keys {
                 assert_eq!(table.put(key, "v", None), (Done, true));
             }
@@ -213,9 +407,12 @@ mod tests {
 
         /// What became of it, and whether it touched anything.
         fn write(&mut self, write: &KvWrite) -> (Outcome, bool) {
-            self.index += 1;
-            let (outcome, touched) = self.kv.apply(LogIndex(self.index), write);
-            (outcome, !touched.is_empty())
+            let outcome = self.0.write(&Write::Kv(write.clone()));
+            (outcome, !self.0.touched.is_empty())
+        }
+
+        fn kv(&self) -> &Kv {
+            &self.0.store.state().kv
         }
 
         fn put(&mut self, key: &str, value: &str, cas: Option<u64>) -> (Outcome, bool) {
@@ -234,27 +431,17 @@ mod tests {
 
         /// Create and modify index of a key, and the index of the answer.
         fn get(&self, key: &str) -> (Option<(u64, u64)>, u64) {
-            match self.kv.read(&KvRead::Get { key: key.to_owned() }) {
-                (Answer::Entries(rows), index) => {
-                    (rows.first().map(|row| (row.create_index.0, row.modify_index.0)), index.0)
-                }
-                other => panic!("{other:?}"),
-            }
+            let indexes = self.kv().entry(key).map(|row| (row.create_index.0, row.modify_index.0));
+            (indexes, self.kv().last_change(key).0)
         }
 
         fn list(&self, prefix: &str) -> (Vec<String>, u64) {
-            match self.kv.read(&KvRead::List { prefix: prefix.to_owned(), page: quorate_protocol::Page::default() }) {
-                (Answer::Entries(rows), index) => (rows.iter().map(|row| row.key.clone()).collect(), index.0),
-                other => panic!("{other:?}"),
-            }
+            let (rows, index) = self.kv().list(prefix, &Page::default());
+            (rows.iter().map(|row| row.key.clone()).collect(), index.0)
         }
 
         fn keys(&self, prefix: &str, separator: &str) -> Vec<String> {
-            let (prefix, separator) = (prefix.to_owned(), separator.to_owned());
-            match self.kv.read(&KvRead::Keys { prefix, separator, page: quorate_protocol::Page::default() }) {
-                (Answer::Keys(keys), _) => keys,
-                other => panic!("{other:?}"),
-            }
+            self.kv().keys(prefix, separator, &Page::default()).0
         }
     }
 
@@ -358,7 +545,7 @@ mod tests {
             table.delete(key, None);
             assert!(table.list("k").1 > before);
         }
-        assert_eq!(table.kv.tombstones.len(), MAX_TOMBSTONES);
+        assert_eq!(table.kv().tombstones.len(), MAX_TOMBSTONES);
         let deleted_second = table.get("k1").1;
         assert_eq!(table.get("k0").1, deleted_second, "both are forgotten: the later one stands for both");
         assert_eq!(table.get("k2").1, deleted_second + 1, "remembered");

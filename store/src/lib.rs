@@ -32,17 +32,27 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod autopilot;
 mod catalog;
+mod changes;
 mod check;
+mod edit;
 mod hash;
 mod index;
 mod kv;
+mod lock;
 mod name;
 mod node;
+mod planted;
 mod register;
+mod restore;
 mod service;
+mod session;
+mod snapshot;
 mod store;
+mod timer;
 mod touched;
+mod txn;
 mod view;
 
 #[cfg(test)]
@@ -50,8 +60,13 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
-pub use kv::{MAX_KEY_SIZE, MAX_VALUE_SIZE};
+pub use kv::{MAX_KEY_SIZE, MAX_KEY_TTL, MAX_VALUE_SIZE};
 pub use name::MAX_NAME_SIZE;
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+pub use restore::{MAX_RESTORE_CHUNK, MAX_RESTORE_SIZE};
+pub use snapshot::{Chunk, SnapshotChunks, SnapshotError, Summary, TableSummary};
 pub use store::Store;
 pub use touched::Touched;
+pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_ROWS};
 pub use view::View;

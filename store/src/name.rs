@@ -1,5 +1,6 @@
 //! Names of nodes and services: found without regard to case, kept as they were written.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ pub const MAX_NAME_SIZE: usize = 1024;
 ///
 /// Only ASCII letters are folded, as in DNS (RFC 4343). Folding the rest would follow the Unicode tables of whichever
 /// compiler built a server, and two servers could then disagree about the same log entry.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Name(Arc<str>);
 
 impl Name {

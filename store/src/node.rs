@@ -1,6 +1,7 @@
 //! Nodes: rows, identities, names that are taken, and renaming.
 
-use crate::catalog::{Catalog, Edit, carries};
+use crate::catalog::{Catalog, carries};
+use crate::edit::Edit;
 use crate::index::Topic;
 use crate::name::Name;
 use imbl::OrdMap;
@@ -54,12 +55,12 @@ impl Catalog {
     }
 }
 
-impl Edit {
+impl Edit<'_> {
     /// Upserts the row of a node, unless there is one and it is to be left as it is. A known identity under a new name is
     /// a node that was renamed, and takes along what is on it.
     pub(crate) fn register_node(&mut self, node: &Node, leave_existing: bool) -> Result<Name, String> {
         let name = Name::of(&node.name);
-        if let Some(owner) = self.catalog.nodes.get(&name) {
+        if let Some(owner) = self.state.catalog.nodes.get(&name) {
             may_use_name(node, owner)?;
             let is_another = is_another(node.id, owner);
             // The row of another identity is not this node's row, so it is not the one to leave: it would be credited with
@@ -72,33 +73,34 @@ impl Edit {
                 self.remove_node(&name);
             }
         }
-        match node.id.and_then(|id| self.catalog.by_id.get(&id)).filter(|known_as| **known_as != name).cloned() {
+        match node.id.and_then(|id| self.state.catalog.by_id.get(&id)).filter(|known_as| **known_as != name).cloned() {
             Some(known_as) => self.rename_node(&known_as, &name, node),
             None => self.put_node(&name, node),
         }
         Ok(name)
     }
 
-    /// Removes a node with all that is on it.
+    /// Removes a node with all that is on it, and ends the sessions that are bound to it.
     pub(crate) fn remove_node(&mut self, name: &Name) -> Option<Arc<OnNode>> {
-        let on = self.catalog.nodes.get(name).cloned()?;
+        let on = self.state.catalog.nodes.get(name).cloned()?;
         for id in on.checks.keys() {
             self.remove_check(name, id);
         }
         for id in on.services.keys() {
             self.remove_service(name, id);
         }
-        self.catalog.nodes.remove(name);
+        self.state.catalog.nodes.remove(name);
         if let Some(id) = on.row.id {
-            self.catalog.by_id.remove(&id);
+            self.state.catalog.by_id.remove(&id);
         }
         self.touch_node(name);
         self.touch([Topic::NodeChecks(name.clone())]);
+        self.end_sessions_on(name);
         Some(on)
     }
 
     fn put_node(&mut self, name: &Name, node: &Node) {
-        let existing = self.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
+        let existing = self.state.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
         // Registering by hand, without an id, does not take its identity from an agent's node.
         let known_id = existing.as_ref().and_then(|row| row.id);
         let value = Node { id: node.id.or(known_id), ..node.clone() };
@@ -129,19 +131,20 @@ impl Edit {
         }
     }
 
-    fn place_node(&mut self, name: &Name, row: Row<Node>) {
-        let before = self.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
+    /// Puts a row in place of the one with its name.
+    pub(crate) fn place_node(&mut self, name: &Name, row: Row<Node>) {
+        let before = self.state.catalog.nodes.get(name).map(|on| Arc::clone(&on.row));
         if let Some(id) = before.as_ref().and_then(|row| row.id) {
-            self.catalog.by_id.remove(&id);
+            self.state.catalog.by_id.remove(&id);
         }
         if let Some(id) = row.id {
-            self.catalog.by_id.insert(id, name.clone());
+            self.state.catalog.by_id.insert(id, name.clone());
         }
         let spelling = row.name.clone();
         match self.on_mut(name) {
             Some(on) => on.row = Arc::new(row),
             None => {
-                self.catalog.nodes.insert(name.clone(), Arc::new(OnNode::new(row)));
+                self.state.catalog.nodes.insert(name.clone(), Arc::new(OnNode::new(row)));
             }
         }
         self.touch_node(name);
@@ -152,7 +155,8 @@ impl Edit {
 
     /// The row of a node is part of the answers about it, and about every service on it.
     fn touch_node(&mut self, name: &Name) {
-        let services: Vec<Name> = self.catalog.nodes.get(name).into_iter().flat_map(|on| on.service_names()).collect();
+        let services: Vec<Name> =
+            self.state.catalog.nodes.get(name).into_iter().flat_map(|on| on.service_names()).collect();
         self.touch([Topic::Nodes, Topic::Node(name.clone())]);
         self.touch(services.iter().cloned().map(Topic::ServiceInstances));
         self.touch(services.into_iter().map(Topic::ServiceHealth));
@@ -161,7 +165,7 @@ impl Edit {
     /// Checks carry the name of their node as it is spelled now.
     fn respell_checks(&mut self, name: &Name, spelling: &str) {
         let checks: Vec<_> =
-            self.catalog.nodes.get(name).into_iter().flat_map(|on| on.checks.values().cloned()).collect();
+            self.state.catalog.nodes.get(name).into_iter().flat_map(|on| on.checks.values().cloned()).collect();
         for row in checks {
             let value = Check { node: spelling.to_owned(), ..row.value.clone() };
             self.place_check(name, Row { value, create_index: row.create_index, modify_index: self.index });

@@ -2,18 +2,14 @@
 //!
 //! The sentences are Consul's where it has one, since its users' tools look for them.
 
-use crate::catalog::Edit;
+use crate::edit::Edit;
 use crate::name::{Name, fits};
-use quorate_protocol::{Check, Deregistration, Registration, Service};
+use quorate_protocol::{Check, Deregistration, Node, Registration, Service};
 
-impl Edit {
+impl Edit<'_> {
     pub(crate) fn register(&mut self, registration: &Registration) -> Result<(), String> {
         let Registration { node, skip_node_update, service, checks } = registration;
-        if node.name.is_empty() {
-            return Err("Must provide node".to_owned());
-        }
-        fits("node name", &node.name)?;
-        let name = self.register_node(node, *skip_node_update)?;
+        let name = self.set_node(node, *skip_node_update)?;
         if let Some(service) = service {
             self.put_service(&name, complete_service(service)?);
         }
@@ -21,6 +17,15 @@ impl Edit {
             self.put_check(&name, &complete_check(check, &node.name)?)?;
         }
         Ok(())
+    }
+
+    /// Upserts a node, unless there is one and it is to be left as it is.
+    pub(crate) fn set_node(&mut self, node: &Node, leave_existing: bool) -> Result<Name, String> {
+        if node.name.is_empty() {
+            return Err("Must provide node".to_owned());
+        }
+        fits("node name", &node.name)?;
+        self.register_node(node, leave_existing)
     }
 
     /// Removing what is not there succeeds: it may be the second try of one that did.
@@ -43,7 +48,7 @@ impl Edit {
 }
 
 /// A service without an id is known by its name.
-fn complete_service(service: &Service) -> Result<Service, String> {
+pub(crate) fn complete_service(service: &Service) -> Result<Service, String> {
     if service.name.is_empty() {
         let why = if service.id.is_empty() { "Must provide service name" } else { "Must provide service name with ID" };
         return Err(why.to_owned());
@@ -55,7 +60,7 @@ fn complete_service(service: &Service) -> Result<Service, String> {
 }
 
 /// A check without an id is known by its name.
-fn complete_check(check: &Check, node: &str) -> Result<Check, String> {
+pub(crate) fn complete_check(check: &Check, node: &str) -> Result<Check, String> {
     let id = if check.id.is_empty() { &check.name } else { &check.id };
     if id.is_empty() {
         return Err("Must provide check ID or name".to_owned());

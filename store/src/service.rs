@@ -1,6 +1,7 @@
 //! Services: rows on their nodes, and the instances of a name over all nodes.
 
-use crate::catalog::{Catalog, Edit, carries};
+use crate::catalog::{Catalog, carries};
+use crate::edit::Edit;
 use crate::index::Topic;
 use crate::name::Name;
 use crate::node::{OnNode, made_at};
@@ -113,10 +114,10 @@ impl Catalog {
     }
 }
 
-impl Edit {
+impl Edit<'_> {
     /// Upserts a service on a node that is there.
     pub(crate) fn put_service(&mut self, node: &Name, service: Service) {
-        let existing = self.catalog.nodes.get(node).and_then(|on| on.services.get(service.id.as_str()));
+        let existing = self.state.catalog.nodes.get(node).and_then(|on| on.services.get(service.id.as_str()));
         if existing.is_some_and(|row| row.value == service) {
             return;
         }
@@ -136,7 +137,9 @@ impl Edit {
 
     /// Removes a service with its checks.
     pub(crate) fn remove_service(&mut self, node: &Name, id: &str) {
-        let Some(on) = self.catalog.nodes.get(node).filter(|on| on.services.contains_key(id)).cloned() else { return };
+        let Some(on) = self.state.catalog.nodes.get(node).filter(|on| on.services.contains_key(id)).cloned() else {
+            return;
+        };
         for check in on.checks_for(id) {
             self.remove_check(node, &check.id);
         }
@@ -161,7 +164,7 @@ impl Edit {
         }
         let names: BTreeSet<Name> = name_before.into_iter().chain(name_after.clone()).collect();
         for name in names {
-            let old = self.catalog.services.get(&name).cloned();
+            let old = self.state.catalog.services.get(&name).cloned();
             let mut new = old.as_deref().cloned().unwrap_or_default();
             new.remove(location);
             if let Some(row) = after.filter(|_| name_after.as_ref() == Some(&name)) {
@@ -173,16 +176,16 @@ impl Edit {
             }
             self.touch([Topic::ServiceInstances(name.clone()), Topic::ServiceHealth(name.clone())]);
             if new.rows.is_empty() {
-                self.catalog.services.remove(&name);
+                self.state.catalog.services.remove(&name);
             } else {
-                self.catalog.services.insert(name, Arc::new(new));
+                self.state.catalog.services.insert(name, Arc::new(new));
             }
         }
     }
 
     /// Checks carry the name and the tags of their service as they are now.
     fn fill_in_checks(&mut self, node: &Name, service: &Row<Service>) {
-        let Some(on) = self.catalog.nodes.get(node).cloned() else { return };
+        let Some(on) = self.state.catalog.nodes.get(node).cloned() else { return };
         for row in on.checks_for(&service.id) {
             let mut value: Check = row.value.clone();
             value.service_name.clone_from(&service.name);

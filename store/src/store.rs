@@ -1,10 +1,20 @@
 //! The replicated state machine: committed writes in, outcomes out.
 
-use crate::catalog::{Catalog, Edit};
+use crate::catalog::Catalog;
+use crate::changes::ChangeRing;
+use crate::edit::Edit;
 use crate::hash::History;
+use crate::index::Indexes;
 use crate::kv::Kv;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::Bug;
+use crate::planted::Planted;
+use crate::restore::Staged;
+use crate::session::Sessions;
+use crate::timer::Timers;
 use crate::{Touched, View};
-use quorate_protocol::{LogIndex, Outcome, Write};
+use quorate_protocol::wire::log::encode_write;
+use quorate_protocol::{AutopilotConfig, LogIndex, Outcome, Row, Write};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,8 +27,11 @@ use std::sync::Arc;
 #[derive(Clone, Default)]
 pub struct Store {
     applied: LogIndex,
-    state: Arc<State>,
+    pub(crate) state: Arc<State>,
     history: History,
+    /// The write of the last entry, for [`Bug::AppliedTwice`].
+    #[cfg(feature = "planted-bugs")]
+    previous: Option<Write>,
 }
 
 /// All that is known. Cloning it costs a few pointers.
@@ -26,6 +39,15 @@ pub struct Store {
 pub(crate) struct State {
     pub kv: Kv,
     pub catalog: Catalog,
+    pub sessions: Sessions,
+    pub timers: Timers,
+    pub indexes: Indexes,
+    /// None as long as nobody set them.
+    pub autopilot: Option<Arc<Row<AutopilotConfig>>>,
+    /// A restore on its way.
+    pub staged: Option<Staged>,
+    pub changes: ChangeRing,
+    pub planted: Planted,
 }
 
 impl Store {
@@ -34,26 +56,48 @@ impl Store {
         Store::default()
     }
 
+    /// A store that goes on from a snapshot.
+    pub(crate) fn resume(applied: LogIndex, state: State, history: History) -> Store {
+        Store { applied, state: Arc::new(state), history, ..Store::default() }
+    }
+
     /// Applies the write of the log entry at `index`, and tells what became of it and what it changed.
     ///
     /// Entries come in the order of the log; one at or below [`Store::applied_index`] is refused without any effect, for
     /// applying an entry twice could undo a later one.
     pub fn apply(&mut self, index: LogIndex, write: &Write) -> (Outcome, Touched) {
+        self.apply_encoded(index, &encode_write(write), write)
+    }
+
+    /// The same for a write whose bytes in the log are at hand, which saves encoding it for the [hash](Store::hash).
+    pub fn apply_encoded(&mut self, index: LogIndex, encoded: &[u8], write: &Write) -> (Outcome, Touched) {
         if index <= self.applied {
             let why = format!("log entry {index} was applied already, as were all up to {}", self.applied);
             return (Outcome::Refused(why), Touched::default());
         }
-        let (outcome, touched) = match write {
-            Write::Kv(write) => Arc::make_mut(&mut self.state).kv.apply(index, write),
-            Write::Register(registration) => self.edit(index, |edit| edit.register(registration)),
-            Write::Deregister(deregistration) => self.edit(index, |edit| edit.deregister(deregistration)),
-            Write::Session(_) | Write::Txn(_) | Write::Expire { .. } | Write::Autopilot { .. } | Write::Restore(_) => {
-                (Outcome::Refused("this is not served yet".to_owned()), Touched::default())
-            }
-        };
+        let (outcome, touched) = self.change(index, write);
         self.applied = index;
-        self.history.add(index, write, &outcome);
+        self.history.add(index, encoded, &outcome);
+        #[cfg(feature = "planted-bugs")]
+        self.apply_previous_again(index, write);
         (outcome, touched)
+    }
+
+    fn change(&mut self, index: LogIndex, write: &Write) -> (Outcome, Touched) {
+        match write {
+            Write::Kv(write) => self.edit(index, |edit| edit.write_kv(write)),
+            Write::Session(write) => self.edit(index, |edit| edit.write_session(write)),
+            Write::Expire { timer, since } => self.edit(index, |edit| edit.expire(timer, *since)),
+            Write::Autopilot { config, cas } => self.edit(index, |edit| edit.configure_autopilot(config, *cas)),
+            Write::Register(registration) => self.all_or_nothing(index, |edit| done(edit.register(registration))),
+            Write::Deregister(what) => self.all_or_nothing(index, |edit| done(edit.deregister(what))),
+            Write::Txn(operations) => self.all_or_nothing(index, |edit| match edit.transact(operations) {
+                Ok(outcome @ Ok(_)) => Ok(Outcome::Txn(outcome)),
+                Ok(failed @ Err(_)) => Err(Outcome::Txn(failed)),
+                Err(why) => Err(Outcome::Refused(why)),
+            }),
+            Write::Restore(write) => self.restore(index, write),
+        }
     }
 
     /// Takes note of a log entry without a write (a no-op, a configuration): only the applied index moves.
@@ -63,7 +107,7 @@ impl Store {
 
     /// The state as it is now. O(1); it stays as it is while the store moves on.
     pub fn view(&self) -> View {
-        View { index: self.applied, state: Arc::clone(&self.state) }
+        View { index: self.applied, state: Arc::clone(&self.state), hash: self.hash() }
     }
 
     /// The log index of the last entry applied or skipped.
@@ -76,20 +120,59 @@ impl Store {
         self.history.value()
     }
 
-    /// Changes a copy of the catalogue, and keeps it only if nothing was refused: a registration is all or nothing.
-    fn edit(&mut self, index: LogIndex, change: impl FnOnce(&mut Edit) -> Result<(), String>) -> (Outcome, Touched) {
-        let mut edit = Edit::begin(index, &self.state.catalog);
-        match change(&mut edit) {
-            Ok(()) => {
-                let (catalog, topics) = edit.finish();
-                if !topics.is_empty() {
-                    Arc::make_mut(&mut self.state).catalog = catalog;
-                }
-                (Outcome::Done, Touched { topics, ..Touched::default() })
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Switches a defect on, in place of any other; none switches it off. A store made from chunks begins without.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: Option<Bug>) {
+        self.previous = None;
+        Arc::make_mut(&mut self.state).planted = Planted::with(bug);
+    }
+
+    /// What must not happen: see [`Bug::AppliedTwice`].
+    #[cfg(feature = "planted-bugs")]
+    fn apply_previous_again(&mut self, index: LogIndex, write: &Write) {
+        if self.state.planted.has(Bug::AppliedTwice) {
+            let previous = self.previous.replace(write.clone()).filter(|_| index.0 % 8 == 0);
+            if let Some(previous) = previous {
+                self.change(index, &previous);
             }
-            Err(why) => (Outcome::Refused(why), Touched::default()),
         }
     }
+
+    /// Changes the state in place: for what is refused before anything is changed.
+    fn edit(&mut self, index: LogIndex, change: impl FnOnce(&mut Edit<'_>) -> Outcome) -> (Outcome, Touched) {
+        let mut edit = Edit::begin(index, Arc::make_mut(&mut self.state));
+        let outcome = change(&mut edit);
+        (outcome, edit.finish())
+    }
+
+    /// Changes a copy of the state, and keeps it only if nothing failed.
+    fn all_or_nothing(
+        &mut self,
+        index: LogIndex,
+        change: impl FnOnce(&mut Edit<'_>) -> Result<Outcome, Outcome>,
+    ) -> (Outcome, Touched) {
+        let mut state = State::clone(&self.state);
+        let mut edit = Edit::begin(index, &mut state);
+        match change(&mut edit) {
+            Ok(outcome) => {
+                let touched = edit.finish();
+                if !touched.is_empty() {
+                    self.state = Arc::new(state);
+                }
+                (outcome, touched)
+            }
+            Err(failed) => (failed, Touched::default()),
+        }
+    }
+}
+
+fn done(result: Result<(), String>) -> Result<Outcome, Outcome> {
+    result.map(|()| Outcome::Done).map_err(Outcome::Refused)
 }
 
 impl fmt::Debug for Store {

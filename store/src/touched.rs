@@ -1,8 +1,8 @@
 //! What a write changed, so that those who wait for it can be woken.
 
 use crate::index::{Topic, topics};
-use quorate_protocol::{KvRead, Read, Selection};
-use std::collections::BTreeSet;
+use quorate_protocol::{Armed, KvRead, LogIndex, Read, Selection, Timer, TxnRead};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -12,33 +12,59 @@ use std::sync::Arc;
 /// name one too many, whose asker then looks once in vain.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
-    /// Keys that were set or removed.
-    pub(crate) keys: BTreeSet<Arc<str>>,
-    /// What changed in the catalogue.
+    /// Keys that were set or removed, each with the index of its last change before.
+    pub(crate) keys: BTreeMap<Arc<str>, LogIndex>,
+    /// What else changed.
     pub(crate) topics: BTreeSet<Topic>,
+    pub(crate) timers: Vec<(Timer, Option<Armed>)>,
+    /// A restore: all of it changed.
+    pub(crate) everything: bool,
 }
 
 impl Touched {
-    /// Whether the write left everything as it was.
+    /// Whether the write left everything as it was, the timers too.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.topics.is_empty()
+        self.timers.is_empty() && !self.changes_answers()
+    }
+
+    /// Every timer that the write armed anew, with how it counts now, and every one that it disarmed, with none; each once.
+    pub fn timers(&self) -> &[(Timer, Option<Armed>)] {
+        &self.timers
     }
 
     /// Whether the answer to this question may have changed.
     pub fn concerns(&self, read: &Read) -> bool {
         match read {
-            _ if self.is_empty() => false,
-            Read::Kv(KvRead::Get { key }) => self.keys.contains(key.as_str()),
+            _ if self.everything => true,
+            _ if !self.changes_answers() => false,
+            Read::Kv(KvRead::Get { key }) => self.has_key(key),
             Read::Kv(KvRead::List { prefix, .. } | KvRead::Keys { prefix, .. }) => self.has_key_below(prefix),
-            Read::Kv(KvRead::Changes { of: Selection::Key(key), .. }) => self.keys.contains(key.as_str()),
+            Read::Kv(KvRead::Changes { of: Selection::Key(key), .. }) => self.has_key(key),
             Read::Kv(KvRead::Changes { of: Selection::Prefix(prefix), .. }) => self.has_key_below(prefix),
-            about_the_catalogue => topics(about_the_catalogue).iter().any(|topic| self.topics.contains(topic)),
+            Read::Txn(reads) => reads.iter().any(|read| self.concerns_keys_of(read)) || self.concerns_topics_of(read),
+            _ => self.concerns_topics_of(read),
         }
+    }
+
+    fn changes_answers(&self) -> bool {
+        self.everything || !self.keys.is_empty() || !self.topics.is_empty()
+    }
+
+    fn concerns_topics_of(&self, read: &Read) -> bool {
+        topics(read).iter().any(|topic| self.topics.contains(topic))
+    }
+
+    fn concerns_keys_of(&self, read: &TxnRead) -> bool {
+        read.as_kv_read().is_some_and(|read| self.concerns(&Read::Kv(read)))
+    }
+
+    fn has_key(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
     }
 
     fn has_key_below(&self, prefix: &str) -> bool {
         let from = (Bound::Included(prefix), Bound::Unbounded);
-        self.keys.range::<str, _>(from).next().is_some_and(|key| key.starts_with(prefix))
+        self.keys.range::<str, _>(from).next().is_some_and(|(key, _)| key.starts_with(prefix))
     }
 }
 
@@ -50,7 +76,7 @@ mod tests {
     #[test]
     fn keys_below_a_prefix() {
         let touched =
-            Touched { keys: ["a/b", "b", "c/d/e"].map(Arc::from).into_iter().collect(), ..Touched::default() };
+            Touched { keys: ["a/b", "b", "c/d/e"].map(|key| (key.into(), LogIndex(1))).into(), ..Touched::default() };
         let below = |prefix: &str, expected: bool| {
             let prefix = prefix.to_owned();
             let (page, separator) = (Page::default(), "/".to_owned());

@@ -1,7 +1,9 @@
 //! An immutable picture of the store at an index, and the questions it answers.
 
 use crate::store::State;
-use quorate_protocol::{Answer, Check, LogIndex, Node, NodeId, Read, Row, Service};
+use quorate_protocol::{
+    Answer, Armed, Check, Entry, KvRead, LogIndex, Node, NodeId, Read, Row, Service, Session, SessionId, Timer, TxnRead,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use std::sync::Arc;
 pub struct View {
     pub(crate) index: LogIndex,
     pub(crate) state: Arc<State>,
+    pub(crate) hash: u64,
 }
 
 impl View {
@@ -18,16 +21,21 @@ impl View {
         self.index
     }
 
+    /// The rolling hash of everything applied up to this view's index, as [`Store::hash`](crate::Store::hash).
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Answers a question.
     ///
     /// The index is that of what was asked about rather than of the whole store: it rises whenever the answer changes, and
     /// for the same question it never goes back. It is never 0, which clients take for "do not wait"; the entry at log
     /// index 1 is the first configuration of a cluster and never a write, so 1 stands for "never".
     pub fn read(&self, read: &Read) -> (Answer, LogIndex) {
-        let State { kv, catalog } = &*self.state;
+        let State { kv, catalog, sessions, .. } = &*self.state;
         let answer = match read {
             Read::Kv(read) => {
-                let (answer, index) = kv.read(read);
+                let (answer, index) = self.read_keys(read);
                 return (answer, index.max(LogIndex(1)));
             }
             Read::Nodes { node_meta } => Answer::Nodes(catalog.nodes(node_meta)),
@@ -42,15 +50,53 @@ impl View {
             Read::NodeChecks { node } => Answer::Checks(self.checks_of(node).cloned().collect()),
             Read::ServiceChecks { service, node_meta } => Answer::Checks(catalog.service_checks(service, node_meta)),
             Read::ChecksInState { status, node_meta } => Answer::Checks(catalog.checks_in_state(*status, node_meta)),
-            Read::Session(_) => Answer::Sessions(Vec::new()),
-            Read::Txn(_) => Answer::Txn(Ok(Vec::new())),
-            Read::Autopilot => Answer::Autopilot(std::sync::Arc::new(quorate_protocol::Row {
-                value: quorate_protocol::AutopilotConfig::default(),
-                create_index: LogIndex::ZERO,
-                modify_index: LogIndex::ZERO,
-            })),
+            Read::Session(read) => Answer::Sessions(sessions.read(read)),
+            Read::Txn(reads) => {
+                let of_keys = reads.iter().filter_map(TxnRead::as_kv_read).map(|read| match read {
+                    KvRead::Get { key } => kv.last_change(&key),
+                    other => self.read_keys(&other).1,
+                });
+                let index = of_keys.fold(self.state.indexes.of(read), LogIndex::max);
+                return (Answer::Txn(self.state.look(reads)), index.max(LogIndex(1)));
+            }
+            Read::Autopilot => Answer::Autopilot(self.state.autopilot()),
         };
-        (answer, catalog.index_of(read).max(LogIndex(1)))
+        (answer, self.state.indexes.of(read).max(LogIndex(1)))
+    }
+
+    fn read_keys(&self, read: &KvRead) -> (Answer, LogIndex) {
+        let State { kv, changes, .. } = &*self.state;
+        match read {
+            KvRead::Get { key } => (Answer::Entries(kv.entry(key).into_iter().cloned().collect()), kv.last_change(key)),
+            KvRead::List { prefix, page } => {
+                let (rows, index) = kv.list(prefix, page);
+                (Answer::Entries(rows), index)
+            }
+            KvRead::Keys { prefix, separator, page } => {
+                let (keys, index) = kv.keys(prefix, separator, page);
+                (Answer::Keys(keys), index)
+            }
+            KvRead::Changes { of, after, limit } => {
+                let known = changes.read(kv, of, *after, *limit, self.index);
+                (Answer::Changes(known), changes.index_of(kv, of))
+            }
+        }
+    }
+
+    /// Everything that ends by itself, with how long it has. (After a restart, and after a snapshot; from then on
+    /// [`Touched::timers`](crate::Touched::timers) tells what changes.)
+    pub fn timers(&self) -> Vec<(Timer, Armed)> {
+        self.state.timers.iter().map(|(timer, armed)| (timer.clone(), *armed)).collect()
+    }
+
+    /// A session by its identity.
+    pub fn session(&self, id: SessionId) -> Option<&Arc<Row<Session>>> {
+        self.state.sessions.get(id)
+    }
+
+    /// A key.
+    pub fn entry(&self, key: &str) -> Option<&Arc<Row<Entry>>> {
+        self.state.kv.entry(key)
     }
 
     /// A node by its name, in whatever case.
