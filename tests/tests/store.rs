@@ -2,7 +2,7 @@
 //! many thousand times in a second.
 
 use quorate_protocol::{
-    Answer, Behavior, CatalogOperation, Check, Deregistration, KvRead, KvWrite, LogIndex, Node, Page, Pair, Read, Registration,
+    Answer, Behavior, Check, Deregistration, KvRead, KvWrite, LogIndex, Node, Page, Pair, Read, Registration,
     Selection, Session, SessionId, SessionWrite, Status, Time, Timer, TxnOperation, TxnRead, Write,
 };
 use quorate_store::{SnapshotChunks, Store};
@@ -59,7 +59,10 @@ impl Pairing {
         for ((answer, _), read) in before {
             let (after, at) = view.read(&read);
             if after != answer && !touched.concerns(&read) {
-                return Violation::seen("no_wakeup_lost", format!("{read:?} changed by {write:?}, and nobody is woken"));
+                return Violation::seen(
+                    "no_wakeup_lost",
+                    format!("{read:?} changed by {write:?}, and nobody is woken"),
+                );
             }
             monotonic_reads::check(&read, &after, index, &self.model)?;
             self.indexes.viewed(0, index, &read, after, at)?;
@@ -69,7 +72,8 @@ impl Pairing {
 
     /// Asks for changes from somewhere in the last of them.
     fn follow(&mut self) -> Checked {
-        let selections = [Selection::Key("key/0".into()), Selection::Prefix("key/".into()), Selection::Prefix(String::new())];
+        let selections =
+            [Selection::Key("key/0".into()), Selection::Prefix("key/".into()), Selection::Prefix(String::new())];
         let of = selections[self.dice.below(selections.len())].clone();
         let after = LogIndex(self.model.index().0.saturating_sub(self.dice.below(60) as u64).max(1));
         let limit = 1 + self.dice.below(9) as u32;
@@ -96,7 +100,10 @@ impl Pairing {
         let same = taken.hash() == self.store.hash() && taken.applied_index() == self.store.applied_index();
         let differs = questions().into_iter().find(|read| one.read(read) != other.read(read));
         if !same || differs.is_some() {
-            return Violation::seen("applied_states_equal", format!("a snapshot is not what it was taken of: {differs:?}"));
+            return Violation::seen(
+                "applied_states_equal",
+                format!("a snapshot is not what it was taken of: {differs:?}"),
+            );
         }
         self.store = taken;
         Ok(())
@@ -168,7 +175,8 @@ impl Pairing {
 
     /// Something ends by itself; now and then too late, since it was armed anew.
     fn draw_expiry(&mut self, key: &str) -> Write {
-        let timers: Vec<_> = self.model.state().timers.iter().map(|(timer, armed)| (timer.clone(), armed.since)).collect();
+        let timers: Vec<_> =
+            self.model.state().timers.iter().map(|(timer, armed)| (timer.clone(), armed.since)).collect();
         let (timer, since) = match timers.len() {
             0 => (Timer::Key(key.to_owned()), self.model.index()),
             some => timers[self.dice.below(some)].clone(),
@@ -191,7 +199,7 @@ impl Pairing {
                 4 => TxnRead::CheckSession { key, session }.into(),
                 5 => TxnRead::CheckNotExists { key }.into(),
                 6 => TxnRead::CheckToken { key, token }.into(),
-                7 if self.dice.chance(0.2) => TxnOperation::Catalog(CatalogOperation::DeleteNode { node: "nobody".into(), cas: None }),
+                7 if self.dice.chance(0.2) => TxnRead::Node { node: "nobody".into() }.into(),
                 _ => TxnOperation::Kv(self.draw_kv(&key, session)),
             }
         });
@@ -201,7 +209,7 @@ impl Pairing {
 
 #[test]
 fn the_store_does_what_its_log_says() {
-    for seed in 0..20 {
+    for seed in 0..100 {
         if let Err(violation) = Pairing::new(seed, Store::new()).run() {
             panic!("seed {seed}: {violation}");
         }

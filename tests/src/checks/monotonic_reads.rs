@@ -39,8 +39,9 @@ fn shown_by(answer: &Answer) -> Option<BTreeMap<&str, KeyState>> {
         Answer::Entries(rows) => Some(rows.iter().map(|row| (row.key.as_str(), KeyState::of(row))).collect()),
         Answer::Txn(Ok(results)) => {
             let rows = results.iter().filter_map(|result| match &result.row {
-                TxnRow::Entry(row) => Some((row.key.as_str(), KeyState::of(row))),
-                TxnRow::Node(_) | TxnRow::Service(..) | TxnRow::Check(_) => None,
+                // One that is not there is shown as an empty one.
+                TxnRow::Entry(row) if row.modify_index > LogIndex::ZERO => Some((row.key.as_str(), KeyState::of(row))),
+                TxnRow::Entry(_) | TxnRow::Node(_) | TxnRow::Service(..) | TxnRow::Check(_) => None,
             });
             Some(rows.collect())
         }

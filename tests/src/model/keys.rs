@@ -1,12 +1,11 @@
 //! Keys, and who holds them.
 
 use super::{Expectation, State};
-use quorate_protocol::session::MAX_LOCK_DELAY;
 use quorate_protocol::{Armed, Behavior, Entry, KvWrite, LogIndex, Pair, Row, SessionId, Timer};
 use std::time::Duration;
 
 /// A key. The world's values are numbers, which their flags say, so that no value has to be kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeyState {
     /// The number of its value.
     pub value: u64,
@@ -100,7 +99,7 @@ impl State {
                 }
             }
             if !session.lock_delay.is_zero() {
-                let armed = Armed { since: index, after: session.lock_delay.min(MAX_LOCK_DELAY) };
+                let armed = Armed { since: index, after: session.lock_delay };
                 self.timers.insert(Timer::LockDelay(key), armed);
             }
         }
@@ -137,16 +136,8 @@ impl State {
 
     /// No two writes of the world carry the same value, so that every one is a change.
     fn set(&mut self, index: LogIndex, pair: &Pair, change: impl FnOnce(&mut KeyState)) {
-        let new = KeyState {
-            value: 0,
-            created: index,
-            modified: index,
-            count: 0,
-            holder: None,
-            token: LogIndex::ZERO,
-            ttl: None,
-        };
-        let key = self.keys.entry(pair.key.clone()).or_insert(new);
+        let key =
+            self.keys.entry(pair.key.clone()).or_insert_with(|| KeyState { created: index, ..KeyState::default() });
         (key.value, key.ttl, key.modified) = (pair.flags, pair.ttl, index);
         change(key);
         self.touched.insert(pair.key.clone());

@@ -12,6 +12,7 @@ mod txn;
 pub use keys::{KeyState, Version};
 
 use catalog::Catalog;
+use quorate_protocol::session::MAX_LOCK_DELAY;
 use quorate_protocol::{Answer, Armed, KvRead, KvWrite, Page, Read, SessionRead};
 use quorate_protocol::{
     LogIndex, Outcome, RestoreWrite, Session, SessionId, SessionWrite, Time, Timer, TxnOutcome, TxnRow, Write,
@@ -212,7 +213,8 @@ impl Model {
                 if self.state.sessions.contains_key(&session.id) || !self.catalog.carries(session) {
                     return Expectation::Refused;
                 }
-                self.state.sessions.insert(session.id, (**session).clone());
+                let lock_delay = session.lock_delay.min(MAX_LOCK_DELAY);
+                self.state.sessions.insert(session.id, Session { lock_delay, ..(**session).clone() });
                 self.state.arm_session(index, session.id);
                 Expectation::Session(true)
             }
@@ -285,7 +287,7 @@ impl State {
             Answer::Sessions(rows) => rows.iter().map(|row| (row.id, row.value.clone())).collect(),
             _ => BTreeMap::new(),
         };
-        State { keys, sessions, timers: BTreeMap::new(), touched: BTreeSet::new() }
+        State { keys, sessions, timers: view.timers().into_iter().collect(), touched: BTreeSet::new() }
     }
 
     /// Whether a server's view shows just this. The same as comparing with [`State::of`], at a fraction of the cost: it is asked at every step.
@@ -305,7 +307,10 @@ impl State {
             Answer::Sessions(rows) => rows.iter().map(|row| &row.value).eq(self.sessions.values()),
             _ => false,
         };
-        keys && sessions
+        let timers = view.timers();
+        let same_timers = timers.len() == self.timers.len()
+            && timers.iter().all(|(timer, armed)| self.timers.get(timer) == Some(armed));
+        keys && sessions && same_timers
     }
 
     fn arm_session(&mut self, index: LogIndex, id: SessionId) {

@@ -125,8 +125,8 @@ fn all_or_nothing() {
         Write::Txn(vec![check.into(), TxnOperation::Kv(set)])
     };
     let done = model(&[put("k", 1, None), txn(2)]);
-    let row = done.state().keys["l"].clone();
-    assert_eq!(done.expectation(LogIndex(3)), Some(&Expectation::Txn(Some(vec![(1, row)]))));
+    let row = |number, key| (number, done.state().keys[key].clone());
+    assert_eq!(done.expectation(LogIndex(3)), Some(&Expectation::Txn(Some(vec![row(0, "k"), row(1, "l")]))));
     let failed = model(&[put("k", 1, None), txn(9)]);
     assert_eq!(failed.expectation(LogIndex(3)), Some(&Expectation::Txn(None)));
     assert!(!failed.state().keys.contains_key("l"));

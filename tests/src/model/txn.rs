@@ -34,23 +34,23 @@ impl State {
     }
 
     fn look(&self, read: &TxnRead) -> Option<Vec<KeyState>> {
-        let nothing = |holds: bool| holds.then(Vec::new);
+        // Checks of a key give its row, as Consul's do.
+        let checked = |key: &String, holds: &dyn Fn(&KeyState) -> bool| {
+            self.keys.get(key).filter(|state| holds(state)).map(|state| vec![state.clone()])
+        };
         match read {
-            TxnRead::Get { key } => Some(vec![self.keys.get(key)?.clone()]),
-            TxnRead::GetOrEmpty { key } => Some(self.keys.get(key).cloned().into_iter().collect()),
+            TxnRead::Get { key } => checked(key, &|_| true),
+            // One that is not there is shown as an empty one.
+            TxnRead::GetOrEmpty { key } => Some(vec![self.keys.get(key).cloned().unwrap_or_default()]),
             TxnRead::GetTree { prefix } => {
                 Some(self.keys.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, row)| row.clone()).collect())
             }
-            TxnRead::CheckIndex { key, index } => {
-                nothing(self.keys.get(key).is_some_and(|state| state.modified == *index))
-            }
-            TxnRead::CheckSession { key, session } => {
-                nothing(self.keys.get(key).is_some_and(|state| state.holder == Some(*session)))
-            }
-            TxnRead::CheckNotExists { key } => nothing(!self.keys.contains_key(key)),
+            TxnRead::CheckIndex { key, index } => checked(key, &|state| state.modified == *index),
+            TxnRead::CheckSession { key, session } => checked(key, &|state| state.holder == Some(*session)),
             TxnRead::CheckToken { key, token } => {
-                nothing(self.keys.get(key).is_some_and(|state| state.holder.is_some() && state.token == *token))
+                checked(key, &|state| state.holder.is_some() && state.token == *token)
             }
+            TxnRead::CheckNotExists { key } => (!self.keys.contains_key(key)).then(Vec::new),
             TxnRead::Node { .. } | TxnRead::Service { .. } | TxnRead::Check { .. } => None,
         }
     }
