@@ -52,8 +52,9 @@ fn relevant(history: &[Op]) -> Vec<&Op> {
             indexes.insert(expected);
         }
     }
-    // Somebody saw an index that no known write explains: then it may be any of the unknown ones.
-    let mystery = indexes.iter().any(|index| !explained.contains(index));
+    // Somebody saw an index that no known write explains, or was refused for one without being told which: then it may be any of the unknown ones.
+    let refused = |op: &Op| matches!((op.call, op.result), (Call::Cas { .. }, Some((_, Told::Failed { .. }))));
+    let mystery = indexes.iter().any(|index| !explained.contains(index)) || history.iter().any(refused);
     let matters = |op: &&Op| match (op.call, op.result) {
         (Call::Get, None) => false,
         (Call::Put { value } | Call::Cas { value, .. }, None) => mystery || values.contains(&value),
@@ -520,6 +521,14 @@ mod tests {
             (
                 "a key that ends by itself",
                 vec![unknown(1, Call::Lapse { value: 7 }), put(1, 2, 7, 3), got(3, 4, 7, 3), missing(5, 6)],
+            ),
+            (
+                "a transaction whose check fails because of an unknown write",
+                vec![
+                    put(1, 2, 1, 1),
+                    unknown(3, Call::Put { value: 9 }),
+                    cas(4, 5, 1, 2, Told::Failed { index: LogIndex(3) }),
+                ],
             ),
             (
                 "a transaction whose check fails",
