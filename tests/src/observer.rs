@@ -20,7 +20,7 @@ use crate::checks::{
     Checked, Violation, changes_complete, kv_is_linearizable, max_stale_holds, monotonic_reads,
     servers_converge_after_heal, state_follows_log,
 };
-use crate::clients::{Clients, LockNews, Question, questions};
+use crate::clients::{Asked, Clients, LockNews, Question, questions};
 use crate::disk::Found;
 use crate::model::{Model, State};
 use quorate_engine::Ticket;
@@ -170,11 +170,12 @@ impl Observer {
         }
     }
 
-    /// A client asks something.
-    pub fn asked(&mut self, now: Time, ticket: Ticket, agent: usize, wait: Duration, watch: Option<(Read, LogIndex)>) {
-        self.requests.asked(now, ticket.0, agent, wait);
-        if let Some((read, seen)) = watch {
-            self.wakeups.waits(ticket.0, agent, read, seen);
+    /// A client asks something, while this agent leads.
+    pub fn asked(&mut self, now: Time, asked: &Asked, leader: Option<&Agent>) {
+        self.requests.asked(now, asked.ticket.0, asked.agent, asked.wait);
+        if let Some((read, seen)) = &asked.watch {
+            let answer = view_of(leader).map(|view| view.read(read));
+            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, answer);
         }
     }
 
@@ -300,7 +301,7 @@ impl Observer {
         let (Some(leader), Some(view)) = (leader.filter(|leader| leader.is_awake()), view_of(leader)) else {
             return Ok(());
         };
-        self.wakeups.check(now, |read| view.read(read).1)?;
+        self.wakeups.check(now, |read| view.read(read))?;
         if let Some(process) = &leader.process {
             let members = process.engine.members();
             self.catalog.look(now, leader.number, members, &all_checks(&view))?;

@@ -509,8 +509,8 @@ impl World {
 
     fn client_asks(&mut self, client: usize) -> Checked {
         let Some(asked) = self.clients.ask(self.now, client) else { return Ok(()) };
-        let Asked { agent, ticket, request, wait, watch, patience, news } = asked;
-        news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
+        let (agent, ticket) = (asked.agent, asked.ticket);
+        asked.news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
         if self.agents[agent].process.is_none() {
             // The connection is refused: nothing was asked.
             let refused = Reply::Refused(quorate_protocol::Refusal::NoServers);
@@ -520,13 +520,14 @@ impl World {
         self.trace.say(
             self.now,
             Some(agent),
-            format!("client {client} asks {}: {}", ticket.0, brief::ask(&request.ask)),
+            format!("client {client} asks {}: {}", ticket.0, brief::ask(&asked.request.ask)),
         );
-        self.observer.asked(self.now, ticket, agent, wait, watch);
-        if let Some(patience) = patience {
+        let leader = self.leader();
+        self.observer.asked(self.now, &asked, leader.map(|leader| &self.agents[leader]));
+        if let Some(patience) = asked.patience {
             self.queue.push(self.now + patience, Event::GiveUp { ticket });
         }
-        self.give(agent, Input::Request { ticket, request })
+        self.give(agent, Input::Request { ticket, request: asked.request })
     }
 
     fn client_gives_up(&mut self, ticket: Ticket) -> Checked {
