@@ -239,6 +239,24 @@ enum Verdict {
     Undecided,
 }
 
+/// Which operations have been put in order, as one number: each toggles its own bits of it, so that the set need not be kept. Two sets with
+/// one number are as unlikely as a broken disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Ordered(u128);
+
+impl Ordered {
+    fn toggle(self, op: usize) -> Ordered {
+        // The mixer of splitmix64, twice with different beginnings.
+        let mix = |seed: u64| {
+            let mut bits = seed.wrapping_add((op as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bits ^ (bits >> 31)
+        };
+        Ordered(self.0 ^ (u128::from(mix(0)) << 64 | u128::from(mix(0x5eed))))
+    }
+}
+
 /// A place in the list of questions and answers: `next` and `previous` skip what has been put in order.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -284,8 +302,8 @@ impl<'a> Search<'a> {
 
     fn run(mut self) -> Verdict {
         let mut key = Key::default();
-        let mut ordered = vec![0u64; self.ops.len().div_ceil(64)];
-        let mut visited: HashSet<(Vec<u64>, Key)> = HashSet::new();
+        let mut ordered = Ordered::default();
+        let mut visited: HashSet<(Ordered, Key)> = HashSet::new();
         let mut stack: Vec<(usize, Key)> = Vec::new();
         let (mut longest, mut stuck) = (0, 0);
         let mut at = self.places[HEAD].next;
@@ -295,15 +313,14 @@ impl<'a> Search<'a> {
             }
             let place = self.places[at];
             if place.is_call {
+                let with = ordered.toggle(place.op);
                 let after = key.step(self.ops[place.op]);
-                ordered[place.op / 64] |= 1 << (place.op % 64);
-                if let Some(after) = after.filter(|after| visited.insert((ordered.clone(), *after))) {
+                if let Some(after) = after.filter(|after| visited.insert((with, *after))) {
                     stack.push((at, key));
-                    key = after;
+                    (key, ordered) = (after, with);
                     self.lift(at);
                     at = self.places[HEAD].next;
                 } else {
-                    ordered[place.op / 64] &= !(1 << (place.op % 64));
                     at = place.next;
                 }
             } else {
@@ -312,8 +329,7 @@ impl<'a> Search<'a> {
                     (longest, stuck) = (stack.len(), place.op);
                 }
                 let Some((call, before)) = stack.pop() else { return Verdict::Not { longest, stuck } };
-                let op = self.places[call].op;
-                ordered[op / 64] &= !(1 << (op % 64));
+                ordered = ordered.toggle(self.places[call].op);
                 key = before;
                 self.unlift(call);
                 at = self.places[call].next;

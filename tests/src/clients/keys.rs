@@ -186,7 +186,7 @@ fn pair(key: &str, value: u64) -> Pair {
 /// The bytes of the value of this number, which is also its flags. Now and then they are so many that Raft sends them in an append of their own.
 pub(super) fn content(value: u64) -> Bytes {
     let mut bytes = value.to_le_bytes().to_vec();
-    if value.is_multiple_of(61) {
+    if value.is_multiple_of(127) {
         bytes.resize(150_000 + (value % 7) as usize * 20_000, b'.');
     }
     bytes.into()
