@@ -11,7 +11,7 @@ use crate::{disk, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::{Cluster, NodeId};
+use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -148,8 +148,9 @@ impl Kept {
         let on_persisted = Box::new(move |number| {
             let _ = durable.send(number);
         });
+        let on_saved = Box::new(|index: LogIndex| tracing::info!(index = index.0, "a snapshot is on disk"));
         let lock = config.data_dir.as_deref().map(disk::lock).transpose()?;
-        let (id, generation, saved) = match &config.data_dir {
+        let (mut id, generation, saved) = match &config.data_dir {
             Some(directory) => {
                 let id = disk::node_id(directory, config.node_id)?;
                 let generation = disk::generation(directory, wall_clock_millis())?;
@@ -167,11 +168,16 @@ impl Kept {
         };
         let (recovered, disk) = match (&config.server, &config.data_dir) {
             (None, _) => (disk::Recovered::default(), None),
-            (Some(_), Some(directory)) => {
-                let (recovered, disk) = disk::open(directory, id, on_persisted, Box::new(disk_failed))?;
+            (Some(server), Some(directory)) => {
+                // Whoever is the only one, or was told who it is, cannot come back as another.
+                let may_rejoin = server.bootstrap_expect != 1 && config.node_id.is_none();
+                let reports =
+                    disk::Reports { persisted: on_persisted, snapshot_saved: on_saved, failed: Arc::new(disk_failed) };
+                let (recovered, disk) = disk::open(directory, id, &disk::Options::new(may_rejoin), reports)?;
+                id = recovered.id;
                 (recovered, Some(disk))
             }
-            (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted))),
+            (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted, on_saved))),
         };
         Ok(Kept { id, generation, saved, recovered, disk, persisted, lock })
     }
@@ -199,7 +205,8 @@ fn disk_failed(error: &disk::DiskError) {
 fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
     let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
-        bootstrap_expect: server.bootstrap_expect,
+        // Whoever lost its state waits for those who have it.
+        bootstrap_expect: if recovered.rejoin { 0 } else { server.bootstrap_expect },
         election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
         heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
         hard_state: recovered.hard_state,

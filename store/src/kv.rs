@@ -102,7 +102,7 @@ impl Kv {
         let rows: Vec<_> = self.on_page(prefix, page.after.as_deref()).take(limit).cloned().collect();
         let changed = rows.iter().map(|row| row.modify_index).max().unwrap_or_default();
         let end = rows.last().filter(|_| rows.len() == limit).map(|row| row.key.as_str());
-        let deleted = self.last_deletion(prefix, page, |key| end.is_none_or(|end| key <= end));
+        let deleted = self.last_deletion(prefix, page, end, |key| key);
         (rows, changed.max(deleted))
     }
 
@@ -122,9 +122,8 @@ impl Kv {
             }
             changed = changed.max(modify_index);
         }
-        let end = keys.last().filter(|_| keys.len() == limit);
-        let in_page = |key: &str| end.is_none_or(|end| cut(key, prefix, separator) <= end.as_str());
-        let deleted = self.last_deletion(prefix, page, in_page);
+        let end = keys.last().filter(|_| keys.len() == limit).map(String::as_str);
+        let deleted = self.last_deletion(prefix, page, end, |key| cut(key, prefix, separator));
         (keys, changed.max(deleted))
     }
 
@@ -241,15 +240,18 @@ impl Kv {
         self.entries_after(page_start(prefix, after)).take_while(move |row| row.key.starts_with(prefix))
     }
 
-    /// The index of the last deletion on a page, whose end `in_page` knows.
+    /// The index of the last deletion on a page. It ends with the last key that it shows, or with the prefix if it is not full.
     ///
-    /// A page ends with its last row, or with the prefix if it is not full. So its index never goes back: whatever moves its
-    /// end is a change within it.
-    fn last_deletion(&self, prefix: &str, page: &Page, in_page: impl Fn(&str) -> bool) -> LogIndex {
-        let start = page_start(prefix, page.after.as_deref());
-        let deleted = self.tombstones.range::<_, str>((start, Bound::Unbounded));
-        let on_page = deleted.take_while(|(key, _)| key.starts_with(prefix) && in_page(key));
-        on_page.map(|(_, index)| *index).fold(self.floor, LogIndex::max)
+    /// Exactly the keys that would be shown between its ends count, there or deleted. So its index never goes back: whatever
+    /// moves its end is a change within it.
+    fn last_deletion(&self, prefix: &str, page: &Page, end: Option<&str>, shown: impl Fn(&str) -> &str) -> LogIndex {
+        let after = page.after.as_deref();
+        let deleted = self.tombstones.range::<_, str>((page_start(prefix, after), Bound::Unbounded));
+        deleted
+            .take_while(|(key, _)| key.starts_with(prefix) && end.is_none_or(|end| shown(key) <= end))
+            .filter(|(key, _)| after.is_none_or(|after| shown(key) > after))
+            .map(|(_, index)| *index)
+            .fold(self.floor, LogIndex::max)
     }
 }
 
@@ -517,6 +519,25 @@ mod tests {
         ] {
             assert_eq!(table.keys(prefix, separator), expected, "{prefix} {separator}");
         }
+    }
+
+    #[test]
+    fn a_page_is_about_what_it_shows() {
+        let mut table = Table::with(&["a/1", "a/2", "b", "c"]);
+        let page = |after: &str, limit| Page { after: Some(after.to_owned()), limit: Some(limit) };
+        let shown = |table: &Table, page: &Page| {
+            let (keys, index) = table.kv().keys("", "/", page);
+            (keys.join(" "), index.0)
+        };
+        assert_eq!(shown(&table, &page("", 1)), ("a/".to_owned(), 3));
+        assert_eq!(shown(&table, &page("a/", 1)), ("b".to_owned(), 4));
+        table.delete("a/1", None);
+        table.put("a/1", "v", None);
+        assert_eq!(shown(&table, &page("a/", 1)), ("b".to_owned(), 4), "neither the deletion nor what came after it");
+        table.delete("b", None);
+        assert_eq!(shown(&table, &page("a/", 1)), ("c".to_owned(), 8), "what was there is gone");
+        assert_eq!(shown(&table, &page("c", 9)), (String::new(), 0));
+        assert_eq!(table.kv().list("", &page("a/1", 1)).0[0].key, "a/2");
     }
 
     #[test]

@@ -58,3 +58,128 @@ impl Edit<'_> {
         self.place_entry(Row { value, create_index: row.create_index, modify_index: self.index });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, on, pair, session, session_id};
+    use quorate_protocol::{Behavior, KvWrite, LogIndex, Session};
+    use std::time::Duration;
+
+    /// A node with two sessions that let go at once when they end, and one with a lock delay.
+    fn scene() -> Scene {
+        let mut scene = Scene::new();
+        scene.done(on("n1", None));
+        scene.session(session(1, "n1"));
+        scene.session(session(2, "n1"));
+        scene.session(Session { lock_delay: Duration::from_secs(15), ..session(3, "n1") });
+        scene
+    }
+
+    fn acquired(token: u64) -> Outcome {
+        Outcome::Acquired { token: LogIndex(token) }
+    }
+
+    fn held_by(session: u8) -> Outcome {
+        Outcome::Held { by: Some(session_id(session)) }
+    }
+
+    /// Count, holder and token.
+    fn lock(scene: &Scene, key: &str) -> (u64, Option<SessionId>, u64) {
+        let lock = scene.entry(key).unwrap().lock;
+        (lock.count, lock.session, lock.token.0)
+    }
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let mut scene = scene();
+        assert_eq!(scene.acquire("a", 1), acquired(6));
+        assert_eq!(lock(&scene, "a"), (1, Some(session_id(1)), 6));
+        assert_eq!(scene.acquire("a", 2), held_by(1));
+        assert!(scene.touched.is_empty());
+        assert_eq!(scene.release("a", 2), held_by(1), "it is not his to release");
+        assert_eq!(scene.release("a", 1), Outcome::Done);
+        assert_eq!(lock(&scene, "a"), (1, None, 6), "held by nobody; the count stays");
+        assert_eq!(scene.release("a", 1), Outcome::Held { by: None }, "nothing to release");
+        assert_eq!(scene.release("b", 1), Outcome::Held { by: None });
+        assert!(scene.entry("b").is_none());
+        assert_eq!(scene.acquire("a", 2), acquired(12), "at once: there is no lock delay after a release");
+        assert_eq!(lock(&scene, "a"), (2, Some(session_id(2)), 12));
+    }
+
+    #[test]
+    fn the_holder_may_acquire_again_and_keeps_its_token() {
+        let mut scene = scene();
+        assert_eq!(scene.acquire("a", 1), acquired(6));
+        assert_eq!(scene.acquire("a", 1), acquired(6));
+        assert!(scene.touched.is_empty(), "the same value again changes nothing");
+        let other_value = KvWrite::Acquire { pair: pair("a", "w"), session: session_id(1) };
+        assert_eq!(scene.kv(other_value), acquired(6));
+        let row = scene.entry("a").unwrap();
+        assert_eq!((&row.value.value[..], row.modify_index.0, row.lock.count), (&b"w"[..], 8, 1));
+    }
+
+    #[test]
+    fn tokens_rise_even_when_the_key_is_deleted_in_between() {
+        let mut scene = scene();
+        assert_eq!(scene.acquire("a", 1), acquired(6));
+        scene.delete("a");
+        assert_eq!(scene.acquire("a", 2), acquired(8));
+        assert_eq!(lock(&scene, "a").0, 1, "the count begins anew, as Consul's LockIndex does: it is no token");
+    }
+
+    #[test]
+    fn a_plain_write_leaves_the_lock_as_it_is() {
+        let mut scene = scene();
+        scene.acquire("a", 1);
+        assert_eq!(scene.put("a", "w"), Outcome::Done);
+        assert_eq!(lock(&scene, "a"), (1, Some(session_id(1)), 6));
+        assert_eq!(scene.acquire("a", 2), held_by(1));
+    }
+
+    #[test]
+    fn a_session_that_is_not_there_holds_nothing() {
+        let mut scene = scene();
+        let Outcome::Refused(why) = scene.acquire("a", 9) else { panic!("it holds") };
+        assert_eq!(why, "invalid session \"09090909-0909-0909-0909-090909090909\"");
+        assert!(scene.entry("a").is_none());
+        let nameless = KvWrite::Acquire { pair: pair("", "v"), session: session_id(1) };
+        assert_eq!(scene.kv(nameless), Outcome::Refused("Missing key name".to_owned()));
+        let nameless = KvWrite::Release { pair: pair("", "v"), session: session_id(1) };
+        assert_eq!(scene.kv(nameless), Outcome::Refused("Missing key name".to_owned()));
+    }
+
+    #[test]
+    fn after_its_holder_was_invalidated_a_key_cannot_be_acquired_for_a_while() {
+        let mut scene = scene();
+        scene.acquire("a", 3);
+        scene.destroy(3);
+        let ended = scene.store.applied_index().0;
+        let delay = Timer::LockDelay("a".to_owned());
+        assert_eq!((lock(&scene, "a").1, scene.armed(&delay)), (None, Some((ended, 15))));
+        assert_eq!(scene.acquire("a", 1), Outcome::Held { by: None });
+        scene.put("a", "w");
+        scene.delete("a");
+        assert_eq!(scene.acquire("a", 1), Outcome::Held { by: None }, "nor by deleting it");
+        scene.expire(&delay, ended);
+        assert!(matches!(scene.touched.timers(), [(timer, None)] if *timer == delay));
+        assert!(matches!(scene.acquire("a", 1), Outcome::Acquired { .. }));
+        assert_eq!(scene.armed(&delay), None);
+    }
+
+    #[test]
+    fn keys_go_with_a_session_that_wants_it_so() {
+        let mut scene = scene();
+        let delay = Duration::from_secs(5);
+        scene.session(Session { behavior: Behavior::Delete, lock_delay: delay, ..session(4, "n1") });
+        for key in ["a", "b"] {
+            scene.acquire(key, 4);
+        }
+        scene.acquire("c", 1);
+        scene.delete("b");
+        scene.destroy(4);
+        assert_eq!((scene.entry("a"), scene.entry("c").is_some()), (None, true));
+        assert_eq!(scene.acquire("a", 1), Outcome::Held { by: None }, "the delay counts for keys that are gone too");
+        assert!(matches!(scene.acquire("b", 1), Outcome::Acquired { .. }), "it was not held any more");
+    }
+}

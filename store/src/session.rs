@@ -191,3 +191,155 @@ impl Edit<'_> {
         self.touch([Topic::Session(session.id), Topic::SessionsOn(Name::of(&session.node)), Topic::Sessions]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scene, With, on, session, session_id};
+    use quorate_protocol::{Answer, Deregistration, Read, Write};
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A node with a check of its own and one of a service.
+    fn scene() -> Scene {
+        let mut scene = Scene::new();
+        let node = on("N1", Some(1)).service("web", "web", &[]);
+        scene.done(node.serf(Status::Passing).check("c", "web", Status::Warning));
+        scene.done(on("n2", Some(2)));
+        scene
+    }
+
+    fn bound(id: u8, node_checks: &[&str], service_checks: &[&str]) -> Session {
+        let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        Session { node_checks: owned(node_checks), service_checks: owned(service_checks), ..session(id, "n1") }
+    }
+
+    fn create(scene: &mut Scene, session: Session) -> Outcome {
+        scene.write(&Write::Session(SessionWrite::Create(Box::new(session))))
+    }
+
+    fn ids(scene: &Scene, read: SessionRead) -> (Vec<u8>, u64) {
+        match scene.read(&Read::Session(read)) {
+            (Answer::Sessions(rows), index) => (rows.iter().map(|row| row.id.0[0]).collect(), index),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_session_through_its_life() {
+        let mut scene = scene();
+        let timer = Timer::Session(session_id(1));
+        let row = scene.session(Session { ttl: Some(10 * SECOND), ..bound(1, &["serfHealth"], &["c"]) });
+        let made = scene.store.applied_index().0;
+        assert_eq!((row.create_index.0, row.modify_index.0), (made, made));
+        assert_eq!(scene.armed(&timer), Some((made, 20)), "two TTLs");
+        assert!(scene.renew(1));
+        let renewed = scene.store.applied_index().0;
+        assert!(matches!(scene.touched.timers(), [(one, Some(_))] if *one == timer));
+        assert_eq!(scene.armed(&timer), Some((renewed, 20)));
+        assert_eq!(scene.store.view().session(session_id(1)), Some(&row), "its row is as it was");
+        scene.expire(&timer, made);
+        assert!(scene.lives(1) && scene.touched.is_empty(), "it was renewed since the clock rang");
+        scene.expire(&timer, renewed);
+        assert!(!scene.lives(1));
+        assert_eq!(scene.armed(&timer), None);
+        assert!(!scene.renew(1));
+        scene.destroy(1);
+        assert!(scene.touched.is_empty(), "destroying none succeeds");
+    }
+
+    #[test]
+    fn how_long_it_lives() {
+        let mut scene = scene();
+        scene.session(Session { ttl: Some(10 * SECOND), exact_ttl: true, ..session(1, "n1") });
+        scene.session(Session { lock_delay: 600 * SECOND, ..session(2, "n1") });
+        assert_eq!(scene.armed(&Timer::Session(session_id(1))).map(|(_, after)| after), Some(10));
+        assert_eq!(scene.armed(&Timer::Session(session_id(2))), None);
+        let delay = scene.store.view().session(session_id(2)).map(|row| row.lock_delay);
+        assert_eq!(delay, Some(60 * SECOND), "a longer one is cut");
+        assert!(scene.renew(2) && scene.touched.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused() {
+        let mut scene = scene();
+        scene.session(session(7, "n1"));
+        scene.done(on("n1", None).check("dead", "", Status::Critical));
+        let ttl = |ttl| Session { ttl: Some(ttl), ..session(1, "n1") };
+        for (session, sentence) in [
+            (session(1, "nowhere"), "Missing node registration"),
+            (session(1, ""), "Missing node registration"),
+            (bound(1, &["x"], &[]), "Missing check 'x' registration"),
+            (bound(1, &["serfHealth"], &["x"]), "Missing check 'x' registration"),
+            (bound(1, &["serfHealth", "dead"], &[]), "Check 'dead' is in critical state"),
+            (session(7, "n1"), "Session '07070707-0707-0707-0707-070707070707' exists already; leave the id out"),
+            (session(0, "n1"), "Missing session ID"),
+            (ttl(Duration::ZERO), "Invalid Session TTL '0', must be more than 0 and at most 24h0m0s"),
+            (ttl(MAX_TTL + SECOND), "Invalid Session TTL '86401000000000', must be"),
+            (Session { name: "x".repeat(1025), ..session(1, "n1") }, "The session name 'xxx"),
+        ] {
+            let Outcome::Refused(why) = create(&mut scene, session) else { panic!("{sentence}") };
+            assert!(why.starts_with(sentence), "{why}");
+            assert!(scene.touched.is_empty() && !scene.lives(1));
+        }
+        assert!(matches!(create(&mut scene, ttl(MAX_TTL)), Outcome::Session(Some(_))));
+    }
+
+    #[test]
+    fn what_it_is_bound_to_ends_it() {
+        let check = |status| on("n1", None).check("c", "web", status);
+        let gone = |what: Deregistration| Write::Deregister(what);
+        let writes = [
+            (Write::Register(Box::new(on("n1", None).serf(Status::Warning))), true),
+            (Write::Register(Box::new(on("n1", None).serf(Status::Critical))), false),
+            (Write::Register(Box::new(check(Status::Passing))), true),
+            (Write::Register(Box::new(check(Status::Critical))), false),
+            (Write::Register(Box::new(on("n1", None).service("web", "api", &["t"]))), true),
+            (Write::Register(Box::new(on("n9", Some(1)))), false),
+            (gone(Deregistration::Check { node: "n1".into(), check_id: "c".into() }), false),
+            (gone(Deregistration::Check { node: "n1".into(), check_id: "x".into() }), true),
+            (gone(Deregistration::Service { node: "n1".into(), service_id: "web".into() }), false),
+            (gone(Deregistration::Node { node: "N1".into() }), false),
+            (gone(Deregistration::Node { node: "n2".into() }), true),
+        ];
+        for (write, lives) in writes {
+            let mut scene = scene();
+            scene.session(bound(1, &["serfHealth"], &["c"]));
+            scene.acquire("a", 1);
+            assert_eq!(scene.write(&write), Outcome::Done);
+            assert_eq!(scene.lives(1), lives, "{write:?}");
+            assert_eq!(scene.entry("a").unwrap().lock.session.is_some(), lives, "in the same write: {write:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_whose_name_is_taken_over_ends_its_sessions() {
+        let mut scene = scene();
+        scene.session(session(1, "n1"));
+        scene.done(on("n1", None).serf(Status::Critical));
+        assert!(scene.lives(1), "it is bound to no check");
+        scene.done(on("n1", Some(3)));
+        assert!(!scene.lives(1), "another agent has the name now");
+    }
+
+    #[test]
+    fn each_question_has_its_own_index() {
+        let mut scene = scene();
+        let info = |id| SessionRead::Info { id: session_id(id) };
+        let node = |node: &str| SessionRead::Node { node: node.to_owned() };
+        assert_eq!(ids(&scene, SessionRead::List), (vec![], 1));
+        scene.session(session(2, "n1"));
+        let first = scene.store.applied_index().0;
+        scene.session(session(1, "n2"));
+        let second = scene.store.applied_index().0;
+        assert_eq!(ids(&scene, SessionRead::List), (vec![1, 2], second));
+        assert_eq!((ids(&scene, node("N1")), ids(&scene, node("n2"))), ((vec![2], first), (vec![1], second)));
+        assert_eq!((ids(&scene, info(2)), ids(&scene, info(3))), ((vec![2], first), (vec![], second)));
+        scene.destroy(2);
+        let gone = scene.store.applied_index().0;
+        assert!(scene.touched.concerns(&Read::Session(info(2))) && !scene.touched.concerns(&Read::Session(info(1))));
+        assert_eq!((ids(&scene, info(2)), ids(&scene, node("n1"))), ((vec![], gone), (vec![], gone)));
+        assert_eq!((ids(&scene, info(1)), ids(&scene, node("n2"))), ((vec![1], second), (vec![1], second)));
+    }
+}

@@ -1,12 +1,14 @@
 //! What the tests of several nouns share: a store to write to line by line, and short questions.
 
 use crate::{Store, Touched};
+use bytes::Bytes;
 use quorate_protocol::check::SERF_HEALTH;
 use quorate_protocol::{
-    Answer, Check, Deregistration, HealthFilter, Instance, LogIndex, Node, NodeId, Outcome, Read, Registration,
-    Service, Status, Write,
+    Answer, Check, Deregistration, Entry, HealthFilter, Instance, KvWrite, LogIndex, Node, NodeId, Outcome, Pair, Read,
+    Registration, Row, Service, Session, SessionId, SessionWrite, Status, Timer, Write,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A store, written to entry by entry from log index 2 on.
 pub(crate) struct Scene {
@@ -56,6 +58,67 @@ impl Scene {
         !self.touched.is_empty()
     }
 
+    pub fn kv(&mut self, write: KvWrite) -> Outcome {
+        self.write(&Write::Kv(write))
+    }
+
+    pub fn put(&mut self, key: &str, value: &str) -> Outcome {
+        self.kv(KvWrite::Put { pair: pair(key, value), cas: None })
+    }
+
+    pub fn acquire(&mut self, key: &str, session: u8) -> Outcome {
+        self.kv(KvWrite::Acquire { pair: pair(key, "v"), session: session_id(session) })
+    }
+
+    pub fn release(&mut self, key: &str, session: u8) -> Outcome {
+        self.kv(KvWrite::Release { pair: pair(key, "v"), session: session_id(session) })
+    }
+
+    pub fn delete(&mut self, key: &str) -> Outcome {
+        self.kv(KvWrite::Delete { key: key.to_owned(), cas: None })
+    }
+
+    /// The entry of a key with its indexes.
+    pub fn entry(&self, key: &str) -> Option<Arc<Row<Entry>>> {
+        self.store.view().entry(key).cloned()
+    }
+
+    /// Makes a session that must be accepted.
+    pub fn session(&mut self, session: Session) -> Arc<Row<Session>> {
+        match self.write(&Write::Session(SessionWrite::Create(Box::new(session)))) {
+            Outcome::Session(Some(row)) => row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn destroy(&mut self, session: u8) {
+        assert_eq!(self.write(&Write::Session(SessionWrite::Destroy { id: session_id(session) })), Outcome::Done);
+    }
+
+    pub fn renew(&mut self, session: u8) -> bool {
+        match self.write(&Write::Session(SessionWrite::Renew { id: session_id(session) })) {
+            Outcome::Session(row) => row.is_some(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whether there is a session.
+    pub fn lives(&self, session: u8) -> bool {
+        self.store.view().session(session_id(session)).is_some()
+    }
+
+    /// The log index that a timer counts from, and how many seconds; none if it is not armed.
+    pub fn armed(&self, timer: &Timer) -> Option<(u64, u64)> {
+        let armed = self.store.view().timers().into_iter().find(|(one, _)| one == timer)?.1;
+        Some((armed.since.0, armed.after.as_secs()))
+    }
+
+    /// The leader's clock rings for a timer that counted from `since`.
+    pub fn expire(&mut self, timer: &Timer, since: u64) {
+        let write = Write::Expire { timer: timer.clone(), since: LogIndex(since) };
+        assert_eq!(self.write(&write), Outcome::Done);
+    }
+
     pub fn read(&self, read: &Read) -> (Answer, u64) {
         let (answer, index) = self.store.view().read(read);
         (answer, index.0)
@@ -85,6 +148,19 @@ impl Scene {
             other => panic!("{other:?}"),
         }
     }
+}
+
+pub(crate) fn pair(key: &str, value: &str) -> Pair {
+    Pair { key: key.to_owned(), value: Bytes::copy_from_slice(value.as_bytes()), ..Pair::default() }
+}
+
+pub(crate) fn session_id(id: u8) -> SessionId {
+    SessionId([id; 16])
+}
+
+/// A session on a node, bound to no check, without a TTL and a lock delay.
+pub(crate) fn session(id: u8, node: &str) -> Session {
+    Session { id: session_id(id), node: node.to_owned(), ..Session::default() }
 }
 
 pub(crate) fn id(id: u8) -> NodeId {
