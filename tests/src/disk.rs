@@ -272,17 +272,13 @@ impl Disk {
             self.log.join(&snapshot.meta);
             self.keep(snapshot);
         }
-        self.log.replace(entries)?;
-        match compact_to {
-            Some(index) if index.previous() > self.covered().0 => {
-                Err(format!("entries below {index} are to go, and the snapshot ends at {}", self.covered().0))
+        if let Some(index) = compact_to {
+            if index.previous() > self.covered().0 {
+                return Err(format!("entries below {index} are to go, and the snapshot ends at {}", self.covered().0));
             }
-            Some(index) => {
-                self.log.forget_below(index);
-                Ok(())
-            }
-            None => Ok(()),
+            self.log.forget_below(index);
         }
+        self.log.replace(entries)
     }
 
     /// Keeps the later of two snapshots.

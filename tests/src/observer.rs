@@ -382,7 +382,9 @@ impl Observer {
 
 /// The log that a server has in its memory.
 pub fn held(process: &Process) -> Held<'_> {
-    Held::whole(process.engine.raft().map(|raft| raft.entries()).unwrap_or_default())
+    let Some(raft) = process.engine.raft() else { return Held::whole(&[]) };
+    let entries = raft.entries();
+    Held { before: entries.first().map_or(raft.last_index(), |entry| entry.index.previous()), entries }
 }
 
 /// What the disks of these voters would be found to hold of an entry after a crash now.

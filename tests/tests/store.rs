@@ -1,9 +1,10 @@
 //! The store alone against the second reading of its log: random writes, without servers between them, so that every kind meets every other
 //! many thousand times in a second.
 
+use bytes::Bytes;
 use quorate_protocol::{
-    Answer, Behavior, Check, Deregistration, KvRead, KvWrite, LogIndex, Node, Page, Pair, Read, Registration,
-    Selection, Session, SessionId, SessionWrite, Status, Time, Timer, TxnOperation, TxnRead, Write,
+    Answer, Behavior, Check, Deregistration, KvRead, KvWrite, LogIndex, Node, Outcome, Page, Pair, Read, Registration,
+    RestoreWrite, Selection, Session, SessionId, SessionWrite, Status, Time, Timer, TxnOperation, TxnRead, Write,
 };
 use quorate_store::{SnapshotChunks, Store};
 use quorate_tests::checks::changes_complete::{self, Asked};
@@ -11,7 +12,7 @@ use quorate_tests::checks::index_never_goes_back::IndexNeverGoesBack;
 use quorate_tests::checks::{Checked, Violation, monotonic_reads, state_follows_log};
 use quorate_tests::clients::questions;
 use quorate_tests::dice::{Dice, Stream};
-use quorate_tests::model::{Model, State};
+use quorate_tests::model::{KeyState, Model, State};
 use std::time::Duration;
 
 /// Writes of one run.
@@ -24,30 +25,50 @@ struct Pairing {
     indexes: IndexNeverGoesBack,
     dice: Dice,
     last_value: u64,
+    /// A snapshot that was taken, with what it must hold.
+    saved: Option<(Vec<Bytes>, State)>,
+    restores: u64,
+    /// What is done to a store before it is used.
+    prepare: fn(&mut Store, usize),
+    bug: usize,
 }
 
 impl Pairing {
-    fn new(seed: u64, store: Store) -> Pairing {
-        let dice = Dice::new(seed, Stream::Clients, 0);
-        Pairing { store, model: Model::default(), indexes: IndexNeverGoesBack::default(), dice, last_value: 0 }
+    fn new(seed: u64, bug: usize, prepare: fn(&mut Store, usize)) -> Pairing {
+        let mut store = Store::new();
+        prepare(&mut store, bug);
+        Pairing {
+            store,
+            bug,
+            prepare,
+            model: Model::default(),
+            indexes: IndexNeverGoesBack::default(),
+            dice: Dice::new(seed, Stream::Clients, 0),
+            last_value: 0,
+            saved: None,
+            restores: 0,
+        }
     }
 
-    fn run(mut self) -> Checked {
+    fn run(&mut self) -> Checked {
         for number in 0..WRITES {
-            self.write()?;
-            if number % 64 == 63 {
-                self.go_through_a_snapshot()?;
+            let write = self.draw();
+            self.apply(&write)?;
+            self.follow()?;
+            match number % 128 {
+                63 => self.go_through_a_snapshot()?,
+                127 => self.restore()?,
+                _ => {}
             }
         }
         Ok(())
     }
 
-    fn write(&mut self) -> Checked {
-        let write = self.draw();
+    fn apply(&mut self, write: &Write) -> Result<Outcome, Violation> {
         let index = self.model.index().next();
         let before: Vec<_> = questions().into_iter().map(|read| (self.store.view().read(&read), read)).collect();
-        let (outcome, touched) = self.store.apply(index, &write);
-        self.model.read(Time::ZERO, Some(&write));
+        let (outcome, touched) = self.store.apply(index, write);
+        self.model.read(Time::ZERO, Some(write));
         let view = self.store.view();
         if self.model.is_unsure() {
             self.model.take_over(index.previous(), &view);
@@ -59,15 +80,15 @@ impl Pairing {
         for ((answer, _), read) in before {
             let (after, at) = view.read(&read);
             if after != answer && !touched.concerns(&read) {
-                return Violation::seen(
+                return Err(Violation::new(
                     "no_wakeup_lost",
                     format!("{read:?} changed by {write:?}, and nobody is woken"),
-                );
+                ));
             }
             monotonic_reads::check(&read, &after, index, &self.model)?;
             self.indexes.viewed(0, index, &read, after, at)?;
         }
-        self.follow()
+        Ok(outcome)
     }
 
     /// Asks for changes from somewhere in the last of them.
@@ -86,15 +107,8 @@ impl Pairing {
 
     /// The store goes on as another server would, which has it from a snapshot.
     fn go_through_a_snapshot(&mut self) -> Checked {
-        let mut drawn = SnapshotChunks::new(self.store.view());
-        let mut chunks = Vec::new();
-        while let Some(chunk) = drawn.chunk(chunks.len() as u64) {
-            chunks.push(chunk.bytes);
-            if chunk.last {
-                break;
-            }
-        }
-        let taken = Store::from_chunks(chunks.iter().map(|chunk| &chunk[..]))
+        let chunks = self.take_snapshot();
+        let mut taken = Store::from_chunks(chunks.iter().map(|chunk| &chunk[..]))
             .map_err(|error| Violation::new("applied_states_equal", format!("a snapshot is refused: {error}")))?;
         let (one, other) = (self.store.view(), taken.view());
         let same = taken.hash() == self.store.hash() && taken.applied_index() == self.store.applied_index();
@@ -105,8 +119,46 @@ impl Pairing {
                 format!("a snapshot is not what it was taken of: {differs:?}"),
             );
         }
+        self.saved = Some((chunks, State::of(&one)));
+        (self.prepare)(&mut taken, self.bug);
         self.store = taken;
         Ok(())
+    }
+
+    fn take_snapshot(&self) -> Vec<Bytes> {
+        let mut drawn = SnapshotChunks::new(self.store.view());
+        let mut chunks = Vec::new();
+        while let Some(chunk) = drawn.chunk(chunks.len() as u64) {
+            chunks.push(chunk.bytes);
+            if chunk.last {
+                break;
+            }
+        }
+        chunks
+    }
+
+    /// What was saved comes back: as if all of it had just been written, so that no index goes back.
+    fn restore(&mut self) -> Checked {
+        let Some((chunks, expected)) = self.saved.take() else { return Ok(()) };
+        self.restores += 1;
+        let id = self.restores;
+        self.apply(&Write::Restore(RestoreWrite::Begin { id }))?;
+        for (number, bytes) in chunks.into_iter().enumerate() {
+            self.apply(&Write::Restore(RestoreWrite::Chunk { id, number: number as u64, bytes }))?;
+        }
+        let before = self.model.state().keys.len();
+        let outcome = self.apply(&Write::Restore(RestoreWrite::Commit { id }))?;
+        let at = self.model.index();
+        let of = |state: &State| -> Vec<_> {
+            state.keys.iter().map(|(key, state)| (key.clone(), state.value, state.count, state.holder)).collect()
+        };
+        let restored = State::of(&self.store.view());
+        let is_new = |state: &KeyState| state.modified == at && state.holder.is_none_or(|_| state.token == at);
+        if outcome == Outcome::Done && of(&restored) == of(&expected) && restored.keys.values().all(is_new) {
+            return Ok(());
+        }
+        let seen = format!("a restore over {before} keys at {at} ({outcome:?}) gave {restored:?} of {expected:?}");
+        Violation::seen("state_follows_log", seen)
     }
 
     fn draw(&mut self) -> Write {
@@ -210,17 +262,19 @@ impl Pairing {
 #[test]
 fn the_store_does_what_its_log_says() {
     for seed in 0..100 {
-        if let Err(violation) = Pairing::new(seed, Store::new()).run() {
-            panic!("seed {seed}: {violation}");
+        let mut pairing = Pairing::new(seed, 0, |_, _| {});
+        if let Err(violation) = pairing.run() {
+            panic!("seed {seed} at index {}: {violation}", pairing.model.index());
         }
     }
 }
 
 #[test]
 fn pages_are_parts_of_the_whole() {
-    let mut pairing = Pairing::new(1, Store::new());
+    let mut pairing = Pairing::new(1, 0, |_, _| {});
     for _ in 0..300 {
-        pairing.write().expect("the store does what its log says");
+        let write = pairing.draw();
+        pairing.apply(&write).expect("the store does what its log says");
     }
     let view = pairing.store.view();
     let list = |page| match view.read(&Read::Kv(KvRead::List { prefix: String::new(), page })).0 {
@@ -237,4 +291,22 @@ fn pages_are_parts_of_the_whole() {
         pages.extend(page);
     }
     assert_eq!(pages, list(Page::default()));
+}
+
+/// Each defect that can be switched on in the store is seen at once.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_of_the_store_are_caught() {
+    for (number, bug) in quorate_store::Bug::ALL.into_iter().enumerate() {
+        let caught = (0..20).find_map(|seed| {
+            let plant = |store: &mut Store, number: usize| store.plant(Some(quorate_store::Bug::ALL[number]));
+            let mut pairing = Pairing::new(seed, number, plant);
+            let violation = pairing.run().err()?;
+            Some((seed, pairing.model.index(), violation))
+        });
+        match caught {
+            Some((seed, index, violation)) => println!("{bug:?}: seed {seed}, index {index}: {violation}"),
+            None => panic!("{bug:?} is not caught"),
+        }
+    }
 }

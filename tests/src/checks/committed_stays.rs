@@ -24,10 +24,8 @@ impl CommittedStays {
     /// # Errors
     /// When it applied what it does not have, or something else than another server.
     pub fn applied(&mut self, agent: usize, by: Term, before: LogIndex, up_to: LogIndex, log: Held) -> Checked {
-        let (covered, term) = log.before;
-        if covered > before && covered <= up_to {
-            self.stands_for(agent, covered, term)?;
-        }
+        let covered = log.before;
+        self.is_applied(agent, covered)?;
         for index in before.0.max(covered.0.min(up_to.0)) + 1..=up_to.0 {
             let Some(mark) = log.at(LogIndex(index)).map(Mark::of) else {
                 return Violation::seen(
@@ -59,11 +57,18 @@ impl CommittedStays {
     /// # Errors
     /// When that is not the entry that was applied there.
     pub fn stands_for(&self, agent: usize, index: LogIndex, term: Term) -> Checked {
-        if index == LogIndex::ZERO || self.covered(index).last().is_some_and(|mark| mark.term == term) {
+        if self.covered(index).last().is_some_and(|mark| mark.term == term) {
             return Ok(());
         }
         let seen = format!("agent {agent} has a snapshot up to {index} of term {term}, which no server has applied");
         Violation::seen(PROPERTY, seen)
+    }
+
+    fn is_applied(&self, agent: usize, index: LogIndex) -> Checked {
+        if index <= self.last() {
+            return Ok(());
+        }
+        Violation::seen(PROPERTY, format!("the log of agent {agent} begins after {index}, which no server has applied"))
     }
 
     /// A server is about to replace its log from the first entry's index on; `logs` is still the log before.
@@ -88,8 +93,8 @@ impl CommittedStays {
     /// # Errors
     /// When it lacks an entry that was committed in an earlier term.
     pub fn leads(&self, agent: usize, term: Term, log: Held) -> Checked {
-        let (covered, covered_term) = log.before;
-        self.stands_for(agent, covered, covered_term)?;
+        let covered = log.before;
+        self.is_applied(agent, covered)?;
         let behind = self.marks.iter().zip(&self.by).enumerate().skip(covered.0 as usize);
         for (place, (mark, by)) in behind {
             let index = LogIndex(place as u64 + 1);
@@ -168,14 +173,15 @@ mod tests {
     #[test]
     fn a_snapshot_stands_for_what_was_applied() {
         let (mut check, _, [one, other]) = two_logs();
-        let behind = |index, term, entries| Held { before: (LogIndex(index), Term(term)), entries };
+        let behind = |index, entries| Held { before: LogIndex(index), entries };
         let mut applied = |log| check.applied(1, Term(2), LogIndex(0), LogIndex(2), log);
-        assert_eq!(applied(behind(2, 1, &[])), Ok(()), "it installed one");
-        assert_eq!(applied(behind(1, 1, &one[1..])), Ok(()));
-        assert!(applied(behind(2, 2, &[])).is_err(), "of another history");
-        assert!(applied(behind(1, 1, &other[1..])).is_err(), "another entry behind it");
-        assert!(check.applied(1, Term(2), LogIndex(0), LogIndex(3), behind(3, 1, &[])).is_err(), "of the future");
-        assert_eq!(check.leads(1, Term(3), behind(2, 1, &one[2..])), Ok(()));
-        assert!(check.leads(1, Term(3), behind(1, 1, &[])).is_err(), "a leader without what follows it");
+        assert_eq!(applied(behind(2, &[])), Ok(()), "it installed one");
+        assert_eq!(applied(behind(1, &one[1..])), Ok(()));
+        assert!(applied(behind(1, &other[1..])).is_err(), "another entry behind it");
+        assert!(check.applied(1, Term(2), LogIndex(0), LogIndex(3), behind(3, &[])).is_err(), "of the future");
+        assert_eq!(check.stands_for(1, LogIndex(2), Term(1)), Ok(()));
+        assert!(check.stands_for(1, LogIndex(2), Term(2)).is_err(), "of another history");
+        assert_eq!(check.leads(1, Term(3), behind(2, &one[2..])), Ok(()));
+        assert!(check.leads(1, Term(3), behind(1, &[])).is_err(), "a leader without what follows it");
     }
 }

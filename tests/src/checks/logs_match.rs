@@ -33,7 +33,7 @@ impl Mark {
 #[derive(Debug, Clone, Copy)]
 pub struct Held<'a> {
     /// The last entry that is no longer in it, which a snapshot stands for.
-    pub before: (LogIndex, Term),
+    pub before: LogIndex,
     /// What follows.
     pub entries: &'a [LogEntry],
 }
@@ -41,12 +41,12 @@ pub struct Held<'a> {
 impl<'a> Held<'a> {
     /// A log from its first entry on.
     pub const fn whole(entries: &'a [LogEntry]) -> Held<'a> {
-        Held { before: (LogIndex::ZERO, Term::ZERO), entries }
+        Held { before: LogIndex::ZERO, entries }
     }
 
     /// The entry at an index, if it is in it.
     pub fn at(&self, index: LogIndex) -> Option<&'a LogEntry> {
-        self.entries.get(index.0.checked_sub(self.before.0.0 + 1)? as usize)
+        self.entries.get(index.0.checked_sub(self.before.0 + 1)? as usize)
     }
 }
 
