@@ -39,6 +39,8 @@ pub struct Config {
     pub node_checks: Vec<CheckDefinition>,
     /// What [`crate::Output::SaveLocal`] saved before the restart.
     pub saved: SavedLocal,
+    /// The shortest TTL that a session may have (Consul: 10 s).
+    pub session_ttl_min: Duration,
     /// The patience of the engine.
     pub patience: Patience,
     /// The seed of every die that this engine rolls.

@@ -2,7 +2,7 @@
 
 use quorate_gossip::MemberEventKind;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, Member, NodeId, Reply, Request, Status, Term};
+use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Reply, Request, Status, Term};
 use quorate_raft::Persist;
 use std::net::SocketAddr;
 
@@ -96,6 +96,8 @@ pub enum Output {
     Noticed(Notice),
     /// The cluster has been left; the process may stop.
     Left,
+    /// This server's state differs from the others': the process must stop, and begin anew without it, saying this.
+    Quarantine(String),
     /// The state can no longer be trusted to equal the other servers': the process must stop, saying this.
     Fatal(String),
 }
@@ -174,6 +176,11 @@ pub enum Notice {
         node: String,
         /// What was done.
         what: &'static str,
+    },
+    /// Replicas differ at this log index, and it is not this server that is known to be the odd one.
+    ReplicaDiffers {
+        /// Where.
+        index: LogIndex,
     },
     /// The catalogue refused what the leader or the local state wanted.
     WriteRefused {

@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::door::Output;
 use crate::source::{Job, Source};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{Ask, NodeId, ReadRequest, Refusal, Reply, Time};
+use quorate_protocol::{Ask, NodeId, ReadRequest, Refusal, Reply, Time, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -150,6 +150,7 @@ impl Engine {
     pub(crate) fn abandon(&mut self, source: Source) {
         self.holding.forget(source);
         self.waiting.forget(source);
+        self.locks.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
         }
@@ -162,18 +163,24 @@ impl Engine {
     /// A write may have happened, so it is never sent twice; a question is simply asked again.
     fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
         match &one.job.request.ask {
-            Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => {
+            Ask::Write(_) | Ask::Operator(_) => {
                 self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
             }
-            Ask::Read(_) => self.ask_anew(now, one.job),
+            // To acquire a key for the session that holds it changes nothing.
+            Ask::Read(_) | Ask::Lock(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }
     }
 
     /// Asks a question again, with what is left of its wait.
     fn ask_anew(&mut self, now: Time, mut job: Job) {
-        if let Ask::Read(ReadRequest { wait: Some(wait), .. }) = &mut job.request.ask {
-            wait.timeout = wait.timeout.saturating_sub(now.since(job.arrived));
+        let wait = match &mut job.request.ask {
+            Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
+            Ask::Lock(lock) => Some(&mut lock.wait),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            *wait = wait.saturating_sub(now.since(job.arrived));
             job.arrived = now;
         }
         self.dispatch(now, job);

@@ -30,14 +30,18 @@ mod config;
 mod describe;
 mod door;
 mod forward;
+mod hashes;
 mod hold;
 mod leader;
 pub mod local;
+mod lock;
 mod membership;
 mod route;
 mod serve;
 mod server;
+mod session;
 mod source;
+mod timers;
 mod wait;
 
 pub use config::{Config, Patience, ServerConfig};
@@ -49,6 +53,7 @@ pub use quorate_raft::StartError;
 use forward::Forwards;
 use hold::Holding;
 use local::Local;
+use lock::Locks;
 use membership::Joins;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
@@ -73,6 +78,8 @@ pub struct Engine {
     holding: Holding,
     /// Blocking questions that this server answers when something changes.
     waiting: Waiting,
+    /// Those who wait for locks, while this server leads.
+    locks: Locks,
     /// Joins that a person is waiting for.
     joins: Joins,
     /// The server that a client asks first.
@@ -102,6 +109,7 @@ impl Engine {
             forwards: Forwards::new(config.generation),
             holding: Holding::default(),
             waiting: Waiting::default(),
+            locks: Locks::default(),
             joins: Joins::default(),
             preferred_server: None,
             leaving: false,
@@ -137,11 +145,15 @@ impl Engine {
                     self.dispatch(now, Job { source, request: *request, hops, arrived: now });
                 }
                 Message::ForwardReply { id, reply } => self.handle_forward_reply(now, from, id, *reply),
-                Message::StateHash { .. } => {}
+                Message::StateHash { index, hash } => self.handle_state_hash(from, index, hash),
                 Message::Abandon { id } => self.abandon(Source::Agent { origin: from, id }),
             },
             Input::Request { ticket, request } => {
-                self.dispatch(now, Job { source: Source::Front(ticket), request, hops: 0, arrived: now });
+                let source = Source::Front(ticket);
+                match self.complete(request) {
+                    Ok(request) => self.dispatch(now, Job { source, request, hops: 0, arrived: now }),
+                    Err(refusal) => self.reply(source, refusal),
+                }
             }
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
@@ -160,6 +172,8 @@ impl Engine {
         self.time_out_forwards(now);
         self.time_out_holding(now);
         self.time_out_waiting(now);
+        self.time_out_locks(now);
+        self.time_out_timers(now);
         self.time_out_joins(now);
         self.time_out_local(now);
         self.time_out_leader(now);
@@ -174,6 +188,7 @@ impl Engine {
             self.forwards.deadline(),
             self.holding.deadline(),
             self.waiting.deadline(),
+            self.locks.deadline(),
             self.joins.deadline(),
             self.local.deadline(),
         ]
@@ -232,6 +247,9 @@ impl Engine {
             match own {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
+                Own::Lock(number) => self.handle_lock_reply(now, number, reply),
+                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session.
+                Own::Expire | Own::GiveUpLock => {}
             }
         }
         moved

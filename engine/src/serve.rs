@@ -9,7 +9,7 @@ impl Engine {
     /// Serves a request here, as [`Engine::route`] decided.
     pub(crate) fn serve(&mut self, now: Time, job: Job) {
         match &job.request.ask {
-            Ask::Write(write) => self.propose(now, job.source, write),
+            Ask::Write(_) => self.write(now, job),
             Ask::Read(read) => match read.consistency {
                 Consistency::Stale => self.answer_job(now, job),
                 Consistency::Default if self.holds_lease(now) => self.answer_job(now, job),
@@ -20,11 +20,18 @@ impl Engine {
             Ask::Status(StatusRequest::Datacenters) => {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
             }
-            Ask::Lock(_) | Ask::Operator(_) | Ask::Snapshot(_) => {
+            Ask::Lock(_) => self.wait_for_lock(now, job),
+            Ask::Operator(_) | Ask::Snapshot(_) => {
                 let why = "this is not served yet".to_owned();
                 self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
             }
             Ask::Local(_) => self.serve_local(now, job),
+        }
+    }
+
+    fn write(&mut self, now: Time, job: Job) {
+        if let Ask::Write(write) = job.request.ask {
+            self.propose(now, job.source, write);
         }
     }
 

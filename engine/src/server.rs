@@ -2,7 +2,9 @@
 
 use crate::door::{Notice, Output};
 use crate::leader::Leader;
+use crate::hashes::Hashes;
 use crate::source::{Job, Source};
+use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
@@ -30,6 +32,12 @@ pub struct Server {
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
     proposals: BTreeMap<LogIndex, Proposal>,
+    /// What ends by itself.
+    pub timers: Timers,
+    /// A leader without a lease looks again then at what is due.
+    pub lease_awaited: Option<Time>,
+    /// Whether the replicas are still equal.
+    pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
     pub reading: ReadRounds,
 }
@@ -39,6 +47,8 @@ pub struct Server {
 struct Proposal {
     term: Term,
     source: Source,
+    /// What was encoded into the entry, so that it need not be decoded again.
+    write: Write,
     /// When whoever asked is told that nobody knows: disks hang for longer than people wait.
     until: Time,
 }
@@ -94,6 +104,9 @@ impl Server {
             bootstrap_expect: server.bootstrap_expect,
             leader: None,
             proposals: BTreeMap::new(),
+            timers: Timers::default(),
+            lease_awaited: None,
+            hashes: Hashes::default(),
             reading: ReadRounds::default(),
         })
     }
@@ -102,7 +115,17 @@ impl Server {
         let leader = self.leader.as_ref().map(|leader| leader.deadline());
         // The log is in the order of time.
         let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
-        [self.raft.deadline(), leader, proposal, self.reading.until].into_iter().flatten().min()
+        let timers = match self.lease_awaited {
+            _ if !self.leads() => None,
+            Some(awaited) => Some(awaited),
+            None => self.timers.deadline(),
+        };
+        [self.raft.deadline(), leader, proposal, timers, self.reading.until].into_iter().flatten().min()
+    }
+
+    /// Whether this server leads and its store is complete.
+    pub fn leads(&self) -> bool {
+        self.leader.as_ref().is_some_and(Leader::is_established)
     }
 
     /// Whether nothing was ever written to this server's log.
@@ -163,9 +186,9 @@ impl Engine {
     }
 
     /// Appends a write to the log; the reply comes when it is applied.
-    pub(crate) fn propose(&mut self, now: Time, source: Source, write: &Write) {
+    pub(crate) fn propose(&mut self, now: Time, source: Source, write: Write) {
         let Some(server) = &mut self.server else { return };
-        let bytes = encode_write(write);
+        let bytes = encode_write(&write);
         let refusal = if bytes.len() > MAX_WRITE {
             Refusal::Invalid(format!(
                 "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
@@ -178,7 +201,7 @@ impl Engine {
                 Ok((term, index)) => {
                     // What was proposed at this index in an earlier term can no longer be committed.
                     let until = now + self.config.patience.reply;
-                    let replaced = server.proposals.insert(index, Proposal { term, source, until });
+                    let replaced = server.proposals.insert(index, Proposal { term, source, write, until });
                     if let Some(earlier) = replaced {
                         self.reply(earlier.source, Reply::Refused(Refusal::Unknown));
                     }
@@ -257,12 +280,21 @@ impl Engine {
     fn apply(&mut self, now: Time, entries: &[LogEntry]) {
         for entry in entries {
             let Some(server) = &mut self.server else { return };
-            let waiting = server.proposals.remove(&entry.index);
+            // What this server proposed in another term is not what stands here.
+            let (own, replaced) = match server.proposals.remove(&entry.index) {
+                Some(proposal) if proposal.term == entry.term => (Some((proposal.source, proposal.write)), None),
+                other => (None, other.map(|proposal| proposal.source)),
+            };
+            let (asker, write) = own.unzip();
             let outcome = match &entry.payload {
-                Payload::Command(bytes) => match decode_write(bytes) {
+                Payload::Command(bytes) => match write.map_or_else(|| decode_write(bytes), Ok) {
                     Ok(write) => {
-                        let (outcome, touched) = server.store.apply(entry.index, &write);
+                        let (outcome, touched) = server.store.apply_encoded(entry.index, bytes, &write);
+                        for (timer, armed) in touched.timers() {
+                            server.timers.note(now, timer.clone(), *armed);
+                        }
                         self.wake(now, &touched);
+                        self.wake_locks(now, &touched);
                         Some(outcome)
                     }
                     Err(error) => {
@@ -278,13 +310,14 @@ impl Engine {
                     None
                 }
             };
-            if let Some(Proposal { term, source, .. }) = waiting {
-                let reply = match outcome.filter(|_| term == entry.term) {
-                    Some(outcome) => Reply::Written { outcome, index: entry.index },
-                    None => Reply::Refused(Refusal::Unknown),
-                };
-                self.reply(source, reply);
+            match (asker, outcome) {
+                (Some(asker), Some(outcome)) => self.reply(asker, Reply::Written { outcome, index: entry.index }),
+                (asker, _) => {
+                    let unknown = asker.into_iter().chain(replaced);
+                    unknown.for_each(|asker| self.reply(asker, Reply::Refused(Refusal::Unknown)));
+                }
             }
+            self.tell_hash();
             self.notice_own_term(now, entry.term);
         }
         self.announce_cluster(now);
@@ -327,6 +360,7 @@ impl Engine {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
         server.leader = None;
+        server.lease_awaited = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
         for Proposal { source, .. } in proposals.into_values() {
@@ -335,5 +369,6 @@ impl Engine {
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
         self.move_waiters_to_leader(now);
+        self.move_lock_waiters(now);
     }
 }

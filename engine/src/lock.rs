@@ -1,0 +1,251 @@
+//! Waiting for locks: a queue per key on the leader.
+//!
+//! The head of a queue tries when it comes and whenever its key changed, one at a time: nobody is woken in vain, and whoever came first
+//! gets the key first. (A plain acquire that arrives while the key is free does not queue.) The queue is the leader's alone; after a change of
+//! leader those who wait are passed on in their order. Trying twice is safe: a session that holds the key already holds it on.
+
+use crate::Engine;
+use crate::source::{Job, Own, Source};
+use quorate_protocol::{
+    Ask, KvWrite, LockRequest, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, Write,
+};
+use quorate_store::Touched;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// More than this many that wait for locks are answered "busy".
+const MAX_WAITERS: usize = 16_384;
+
+/// Those who wait for locks.
+#[derive(Debug, Default)]
+pub struct Locks {
+    waiters: BTreeMap<u64, Waiter>,
+    queues: BTreeMap<String, Queue>,
+    by_source: BTreeMap<Source, u64>,
+    deadlines: BTreeSet<(Time, u64)>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    /// None when whoever asked has gone while its acquire was on its way.
+    job: Option<Job>,
+    key: String,
+    session: SessionId,
+    pair: Pair,
+    until: Time,
+}
+
+/// Those who wait for one key.
+#[derive(Debug, Default)]
+struct Queue {
+    /// In the order in which they came.
+    waiting: VecDeque<u64>,
+    /// Whose acquire is on its way.
+    trying: Option<u64>,
+    /// The key changed since that one was written: its outcome may be out of date.
+    changed: bool,
+}
+
+impl Locks {
+    pub fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(until, _)| *until)
+    }
+
+    fn enqueue(&mut self, job: Job, lock: LockRequest, until: Time) -> String {
+        self.last += 1;
+        let LockRequest { pair, session, .. } = lock;
+        let key = pair.key.clone();
+        self.by_source.insert(job.source, self.last);
+        self.deadlines.insert((until, self.last));
+        self.queues.entry(key.clone()).or_default().waiting.push_back(self.last);
+        self.waiters.insert(self.last, Waiter { job: Some(job), key: key.clone(), session, pair, until });
+        key
+    }
+
+    /// Takes a waiter out.
+    fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&number)?;
+        self.deadlines.remove(&(waiter.until, number));
+        if let Some(job) = &waiter.job {
+            self.by_source.remove(&job.source);
+        }
+        if let Some(queue) = self.queues.get_mut(&waiter.key) {
+            queue.waiting.retain(|one| *one != number);
+            if queue.trying == Some(number) {
+                queue.trying = None;
+            }
+            if queue.waiting.is_empty() {
+                self.queues.remove(&waiter.key);
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Whose turn it is to try for this key; its acquire is on its way from now on.
+    fn next_try(&mut self, key: &str) -> Option<(u64, KvWrite)> {
+        let queue = self.queues.get_mut(key).filter(|queue| queue.trying.is_none())?;
+        let number = *queue.waiting.front()?;
+        let waiter = self.waiters.get(&number)?;
+        queue.trying = Some(number);
+        queue.changed = false;
+        Some((number, KvWrite::Acquire { pair: waiter.pair.clone(), session: waiter.session }))
+    }
+
+    /// All, in the order in which they came.
+    fn take_all(&mut self) -> Vec<Waiter> {
+        std::mem::take(self).waiters.into_values().collect()
+    }
+
+    /// Whoever asked has gone. Its acquire, if it is on its way, cannot be called back; its lock will be given up.
+    pub fn forget(&mut self, source: Source) {
+        let Some(number) = self.by_source.remove(&source) else { return };
+        let is_trying = |waiter: &Waiter| self.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number));
+        match self.waiters.get(&number) {
+            Some(waiter) if is_trying(waiter) => {
+                if let Some(waiter) = self.waiters.get_mut(&number) {
+                    waiter.job = None;
+                }
+            }
+            _ => drop(self.remove(number)),
+        }
+    }
+
+    fn of_agent(&self, agent: NodeId) -> Vec<Source> {
+        let asked = |source: &Source| matches!(source, Source::Agent { origin, .. } if origin.id == agent);
+        self.by_source.keys().filter(|source| asked(source)).copied().collect()
+    }
+}
+
+impl Engine {
+    /// Puts a request for a lock into its queue.
+    pub(crate) fn wait_for_lock(&mut self, now: Time, mut job: Job) {
+        let Ask::Lock(lock) = &mut job.request.ask else { return };
+        if self.locks.waiters.len() >= MAX_WAITERS {
+            self.count("lock_waiters_overflow");
+            return self.reply(job.source, Reply::Refused(Refusal::Busy));
+        }
+        let lock = lock.clone();
+        let until = now + lock.wait;
+        let key = self.locks.enqueue(job, lock, until);
+        self.try_lock(now, &key);
+    }
+
+    fn try_lock(&mut self, now: Time, key: &str) {
+        if let Some((number, acquire)) = self.locks.next_try(key) {
+            self.propose(now, Source::Own(Own::Lock(number)), Write::Kv(acquire));
+        }
+    }
+
+    /// What became of an acquire that was written for a waiter.
+    pub(crate) fn handle_lock_reply(&mut self, now: Time, number: u64, reply: Reply) {
+        let Some(key) = self.locks.waiters.get(&number).map(|waiter| waiter.key.clone()) else { return };
+        match reply {
+            Reply::Written { outcome: Outcome::Held { by }, index } => {
+                let changed = self.locks.queues.get_mut(&key).is_some_and(|queue| {
+                    queue.trying = None;
+                    std::mem::take(&mut queue.changed)
+                });
+                let gone = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.job.is_none());
+                let late = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.until <= now);
+                if gone || late {
+                    let reply = Reply::Written { outcome: Outcome::Held { by }, index };
+                    self.end_lock_wait(number, reply);
+                }
+                if changed || gone || late {
+                    self.try_lock(now, &key);
+                }
+            }
+            Reply::Written { outcome: Outcome::Acquired { token }, index } => {
+                self.hand_over_lock(now, number, Reply::Written { outcome: Outcome::Acquired { token }, index });
+            }
+            // Whether it happened or not: asked again, the same session gets the same answer.
+            Reply::Refused(Refusal::NoLeader | Refusal::Unknown) => {
+                let waiter = self.locks.remove(number);
+                waiter.into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+                self.try_lock(now, &key);
+            }
+            other => {
+                self.end_lock_wait(number, other);
+                self.try_lock(now, &key);
+            }
+        }
+    }
+
+    /// Tells whoever asked that the lock is theirs; where nobody is left to be told, gives it up again.
+    fn hand_over_lock(&mut self, now: Time, number: u64, reply: Reply) {
+        let Some(waiter) = self.locks.remove(number) else { return };
+        match waiter.job {
+            Some(job) => self.reply(job.source, reply),
+            None => {
+                self.count("locks_given_up");
+                let release = KvWrite::Release { pair: waiter.pair, session: waiter.session };
+                self.propose(now, Source::Own(Own::GiveUpLock), Write::Kv(release));
+            }
+        }
+    }
+
+    fn end_lock_wait(&mut self, number: u64, reply: Reply) {
+        if let Some(Waiter { job: Some(job), .. }) = self.locks.remove(number) {
+            self.reply(job.source, reply);
+        }
+    }
+
+    /// Lets the heads of the queues try whose keys a write has changed, or whose lock delay it has ended.
+    pub(crate) fn wake_locks(&mut self, now: Time, touched: &Touched) {
+        if self.locks.queues.is_empty() {
+            return;
+        }
+        let delays = touched.timers().iter().filter_map(|(timer, armed)| match timer {
+            Timer::LockDelay(key) if armed.is_none() => Some(key.as_str()),
+            _ => None,
+        });
+        let waited_for = |key: &&str| self.locks.queues.contains_key(*key);
+        let keys: BTreeSet<String> = touched.keys().chain(delays).filter(waited_for).map(str::to_owned).collect();
+        for key in keys {
+            if let Some(queue) = self.locks.queues.get_mut(&key) {
+                queue.changed = true;
+            }
+            self.try_lock(now, &key);
+        }
+    }
+
+    /// Time is up: the key is held by another.
+    pub(crate) fn time_out_locks(&mut self, now: Time) {
+        while self.locks.deadline().is_some_and(|until| until <= now) {
+            let Some((_, number)) = self.locks.deadlines.pop_first() else { return };
+            let Some(waiter) = self.locks.waiters.get(&number) else { continue };
+            // One whose acquire is on its way is answered by its outcome.
+            if self.locks.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number)) {
+                continue;
+            }
+            let (key, holder) = (waiter.key.clone(), self.holder_of(&waiter.key));
+            let (by, index) = holder.unwrap_or_default();
+            self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
+            self.try_lock(now, &key);
+        }
+    }
+
+    fn holder_of(&self, key: &str) -> Option<(Option<SessionId>, quorate_protocol::LogIndex)> {
+        let store = self.store()?;
+        Some((store.view().entry(key).and_then(|row| row.lock.session), store.applied_index()))
+    }
+
+    /// Leadership is gone: those who wait go on at the new leader, the first first.
+    pub(crate) fn move_lock_waiters(&mut self, now: Time) {
+        self.locks.take_all().into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+    }
+
+    fn dispatch_waiter(&mut self, now: Time, waiter: Waiter) {
+        let Some(mut job) = waiter.job else { return };
+        if let Ask::Lock(lock) = &mut job.request.ask {
+            lock.wait = waiter.until.since(now);
+        }
+        job.arrived = now;
+        self.dispatch(now, job);
+    }
+
+    /// Forgets those of an agent that is gone.
+    pub(crate) fn forget_locks_of(&mut self, agent: NodeId) {
+        self.locks.of_agent(agent).into_iter().for_each(|source| self.locks.forget(source));
+    }
+}
