@@ -17,6 +17,8 @@ const BACKLOG: usize = 512;
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 /// As the agent has it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
+/// Short sessions, so that many end in two minutes.
+const SESSION_TTL_MIN: Duration = Duration::from_secs(1);
 /// The wall clock, in milliseconds, when the world begins.
 const EPOCH: u64 = 1_700_000_000_000;
 /// A cluster whose repairs come often enough to be seen in two minutes.
@@ -117,7 +119,7 @@ impl Agent {
     /// # Errors
     /// A sentence when what is on the disk cannot be read.
     pub fn start(&mut self, now: Time, seed: u64, servers: usize) -> Result<(), String> {
-        let Recovered { hard_state, snapshot, entries } = self.disk.read()?;
+        let Recovered { hard_state, entries, .. } = self.disk.read()?;
         let saved = match self.disk.local.as_slice() {
             [] => SavedLocal::default(),
             bytes => SavedLocal::decode(bytes).map_err(|error| format!("saved services: {error}"))?,
@@ -147,6 +149,7 @@ impl Agent {
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved,
+            session_ttl_min: SESSION_TTL_MIN,
             patience: PATIENCE,
             // Every process rolls other dice, or a restart would repeat its elections.
             seed: seed ^ (self.number as u64 + 1) << 32 ^ self.starts,

@@ -386,6 +386,9 @@ impl World {
                 }
                 return self.end_process(agent);
             }
+            Output::Quarantine(why) => {
+                return Violation::seen("applied_states_equal", format!("agent {agent} finds itself different: {why}"));
+            }
             Output::Fatal(why) => return Violation::seen("nothing_is_fatal", format!("agent {agent} stops: {why}")),
         }
         Ok(())
