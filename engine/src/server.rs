@@ -1,8 +1,8 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
 use crate::door::{Notice, Output};
-use crate::leader::Leader;
 use crate::hashes::Hashes;
+use crate::leader::Leader;
 use crate::source::{Job, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};

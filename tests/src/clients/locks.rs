@@ -4,7 +4,7 @@ use super::keys::{LOCKS, Place, content, lock_key};
 use super::{Clients, Purpose, Wish, get};
 use crate::checks::lock_has_one_owner::Grant;
 use crate::happened::Happening;
-use crate::history::Call;
+use crate::history::{Call, Op};
 use quorate_protocol::check::SERF_HEALTH;
 use quorate_protocol::{
     Ask, Behavior, Consistency, KvWrite, LockRequest, Outcome, Pair, ReadRequest, Reply, Session, SessionId,
@@ -189,6 +189,16 @@ impl Clients {
         Wish::new(Ask::Read(request), Purpose::Lock(Step::Look, vec![place]))
     }
 
+    /// A request to wait for a lock is passed on to the next leader when its own is lost, and may then have been granted twice: the first time
+    /// nobody was told.
+    pub(super) fn perhaps_twice(&mut self, client: usize, lock: usize, session: SessionId) {
+        let history = &mut self.keys[lock_key(lock)].history;
+        let is_it =
+            |op: &&Op| op.client == client && matches!(op.call, Call::Acquire { session: of, .. } if of == session);
+        let again = history.iter().rev().find(is_it).map(|op| Op { result: None, ..op.clone() });
+        history.extend(again);
+    }
+
     fn last_place(&self, key: usize) -> Place {
         Place { key, op: self.keys[key].history.len() - 1, read: None }
     }
@@ -202,7 +212,7 @@ impl Clients {
         step: Step,
         reply: &Reply,
     ) -> Vec<LockNews> {
-        let Reply::Written { outcome, .. } = reply else { return Vec::new() };
+        let Reply::Written { outcome, index } = reply else { return Vec::new() };
         let mine = &mut self.lockers.entry(client).or_default().mine;
         match (step, outcome) {
             (Step::Create { is_its_own }, Outcome::Session(Some(row))) => {
@@ -240,6 +250,9 @@ impl Clients {
                 }
                 if let Some(mine) = mine.as_mut().filter(|mine| mine.id == session) {
                     mine.holds.insert(lock, *token);
+                }
+                if in_turn && *token < *index {
+                    self.perhaps_twice(client, lock, session);
                 }
                 let key = self.keys[lock_key(lock)].name.clone();
                 vec![LockNews::Granted(Grant { key, session, token: *token, asked })]

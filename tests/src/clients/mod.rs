@@ -350,6 +350,10 @@ impl Clients {
                 self.operation_forgotten(task);
                 None
             }
+            Purpose::Lock(Step::Acquire { session, lock, in_turn: true }, _) => {
+                self.perhaps_twice(open.client, lock, session);
+                None
+            }
             _ => None,
         };
         Learnt { next: Some((open.client, self.pause(open.client))), service, ..Learnt::default() }

@@ -134,12 +134,17 @@ impl State {
         self.keys.get(key)?.holder
     }
 
-    /// No two writes of the world carry the same value, so that every one is a change.
+    /// Sets a key. The same again (a lock that is asked for twice, since its leader changed) changes nothing, unless it has a TTL, which begins anew.
     fn set(&mut self, index: LogIndex, pair: &Pair, change: impl FnOnce(&mut KeyState)) {
-        let key =
-            self.keys.entry(pair.key.clone()).or_insert_with(|| KeyState { created: index, ..KeyState::default() });
-        (key.value, key.ttl, key.modified) = (pair.flags, pair.ttl, index);
-        change(key);
+        let before = self.keys.get(&pair.key).cloned();
+        let mut key = before.clone().unwrap_or_else(|| KeyState { created: index, ..KeyState::default() });
+        (key.value, key.ttl) = (pair.flags, pair.ttl);
+        change(&mut key);
+        if pair.ttl.is_none() && before.as_ref() == Some(&key) {
+            return;
+        }
+        key.modified = index;
+        self.keys.insert(pair.key.clone(), key);
         self.touched.insert(pair.key.clone());
         let timer = Timer::Key(pair.key.clone());
         match pair.ttl {

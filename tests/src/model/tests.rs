@@ -63,6 +63,8 @@ fn one_holds_until_it_lets_go() {
     assert_eq!(last(&and(&[acquire("k", 11, 2)])), Expectation::Held(Some(id(1))));
     assert_eq!(last(&and(&[acquire("k", 11, 1)])), Expectation::Acquired(LogIndex(4)), "again: the same token");
     assert_eq!(last(&and(&[release("k", 11, 2)])), Expectation::Held(Some(id(1))));
+    let again = model(&and(&[acquire("k", 10, 1)]));
+    assert_eq!(again.state().keys["k"].modified, LogIndex(4), "just the same again");
     let next = and(&[release("k", 11, 1), acquire("k", 12, 2)]);
     assert_eq!(last(&next), Expectation::Acquired(LogIndex(6)));
     assert_eq!(model(&next).state().keys["k"].count, 2);
