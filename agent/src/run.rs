@@ -9,7 +9,7 @@ use crate::log;
 use crate::quic::{self, Transport};
 use crate::{disk, join, signals};
 use anyhow::{Context, Result};
-use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
+use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
@@ -46,7 +46,7 @@ pub fn agent(args: Vec<OsString>) -> ExitCode {
     };
     match start(loaded) {
         Ok(End::Left | End::Stopped) => ExitCode::SUCCESS,
-        Ok(End::Fatal(why)) => refuse(&anyhow::Error::msg(why)),
+        Ok(End::Fatal(why) | End::Quarantined(why)) => refuse(&anyhow::Error::msg(why)),
         Err(error) => refuse(&error),
     }
 }
@@ -101,7 +101,7 @@ async fn run(config: Config) -> Result<End> {
 
     let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
     let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
-    let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
+    let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted, snapshots: kept.snapshots };
     let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
 
     // Whoever closed the output does not read it: no reason to stop.
@@ -126,6 +126,12 @@ async fn run(config: Config) -> Result<End> {
         End::Left => tracing::info!("left the cluster"),
         End::Stopped => tracing::info!("stopped without leaving; the others will see this agent fail until it is back"),
         End::Fatal(why) => tracing::error!(why, "stopped"),
+        End::Quarantined(why) => {
+            if let Some(directory) = &config.data_dir {
+                disk::quarantine(directory, why).context("mark the state as not to be trusted")?;
+            }
+            tracing::error!(why, "stopped; the next start begins anew from the other servers");
+        }
     }
     Ok(end)
 }
@@ -138,6 +144,7 @@ struct Kept {
     recovered: disk::Recovered,
     disk: Option<disk::Disk>,
     persisted: watch::Receiver<u64>,
+    snapshots: watch::Receiver<LogIndex>,
     /// Keeps other agents out of the data directory until the end.
     lock: Option<disk::Lock>,
 }
@@ -148,7 +155,11 @@ impl Kept {
         let on_persisted = Box::new(move |number| {
             let _ = durable.send(number);
         });
-        let on_saved = Box::new(|index: LogIndex| tracing::info!(index = index.0, "a snapshot is on disk"));
+        let (saved_up_to, snapshots) = watch::channel(LogIndex::ZERO);
+        let on_saved = Box::new(move |index: LogIndex| {
+            tracing::info!(index = index.0, "a snapshot is on disk");
+            let _ = saved_up_to.send(index);
+        });
         let lock = config.data_dir.as_deref().map(disk::lock).transpose()?;
         let (mut id, generation, saved) = match &config.data_dir {
             Some(directory) => {
@@ -179,7 +190,7 @@ impl Kept {
             }
             (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted, on_saved))),
         };
-        Ok(Kept { id, generation, saved, recovered, disk, persisted, lock })
+        Ok(Kept { id, generation, saved, recovered, disk, persisted, snapshots, lock })
     }
 }
 
@@ -205,12 +216,14 @@ fn disk_failed(error: &disk::DiskError) {
 fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
     let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
-        // Whoever lost its state waits for those who have it.
-        bootstrap_expect: if recovered.rejoin { 0 } else { server.bootstrap_expect },
+        bootstrap_expect: server.bootstrap_expect,
+        rejoin: recovered.rejoin,
         election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
         heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
         hard_state: recovered.hard_state,
+        snapshot: recovered.snapshot,
         entries: recovered.entries,
+        snapshots: SnapshotPolicy::default(),
     });
     let join = config
         .retry_join
@@ -238,6 +251,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         definitions: config.services.clone(),
         node_checks: config.checks.clone(),
         saved: std::mem::take(&mut kept.saved),
+        session_ttl_min: Duration::from_secs(10),
         patience: Patience::default(),
         seed: rand::random(),
     })

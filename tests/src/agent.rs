@@ -4,7 +4,7 @@ use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::disk::{Disk, Recovered};
-use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig};
+use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{CheckDefinition, LogIndex, NodeId, Term, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +17,8 @@ const BACKLOG: usize = 512;
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 /// As the agent has it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
+/// So small that logs are cut and snapshots sent many times in two minutes.
+const SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: 150, bytes: 2 * 1024 * 1024, trailing: 40 };
 /// Short sessions, so that many end in two minutes.
 const SESSION_TTL_MIN: Duration = Duration::from_secs(1);
 /// The wall clock, in milliseconds, when the world begins.
@@ -119,7 +121,7 @@ impl Agent {
     /// # Errors
     /// A sentence when what is on the disk cannot be read.
     pub fn start(&mut self, now: Time, seed: u64, servers: usize) -> Result<(), String> {
-        let Recovered { hard_state, entries, .. } = self.disk.read()?;
+        let Recovered { hard_state, snapshot, entries } = self.disk.read()?;
         let saved = match self.disk.local.as_slice() {
             [] => SavedLocal::default(),
             bytes => SavedLocal::decode(bytes).map_err(|error| format!("saved services: {error}"))?,
@@ -139,12 +141,14 @@ impl Agent {
             timing: Timing::lan(),
             join: (0..servers).filter(|server| *server != self.number).map(address_of).collect(),
             server: self.is_server.then_some(ServerConfig {
-                // Who lost its disk founds nothing: it waits to be added.
-                bootstrap_expect: if self.former.is_empty() { servers } else { 0 },
+                bootstrap_expect: servers,
+                rejoin: !self.former.is_empty(),
                 election_timeout: ELECTION_TIMEOUT,
                 heartbeat_interval: HEARTBEAT_INTERVAL,
                 hard_state,
+                snapshot,
                 entries,
+                snapshots: SNAPSHOTS,
             }),
             definitions: Vec::new(),
             node_checks: Vec::new(),

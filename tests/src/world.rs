@@ -12,7 +12,7 @@ use crate::brief;
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::checks::one_lease_at_a_time::{self, Earlier};
 use crate::checks::{Checked, Violation, promises_are_on_disk};
-use crate::clients::{Asked, Clients, Learnt};
+use crate::clients::{Asked, Clients, Learnt, LockNews};
 use crate::dice::{Dice, Stream};
 use crate::disk::{Disk, Flushed, Lie, Quality};
 use crate::faults::{self, Fault, Scene};
@@ -25,6 +25,7 @@ use crate::trace::{Hash, Trace, What};
 use quorate_engine::{Input, Notice, Output, Ticket};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{CheckDefinition, NodeId, Reply, Status, Time};
+use quorate_raft::Snapshot;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,6 +36,8 @@ const MAX_STEPS_AT_ONCE: u32 = 20_000;
 const LOOK: Duration = Duration::from_millis(250);
 /// The time after the healing begins in which connections, leaders and members find together again.
 const RECOVERY: Duration = Duration::from_secs(12);
+/// How long after a server went its node may go from the catalogue.
+const AWAY: Duration = Duration::from_secs(30);
 /// The end of the healing phase in which clients only read.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -53,6 +56,11 @@ enum Event {
     },
     /// A disk's flush has come to its end.
     Flushed {
+        agent: usize,
+        start: u64,
+    },
+    /// A snapshot of a server's own state is written and verified.
+    SnapshotSaved {
         agent: usize,
         start: u64,
     },
@@ -113,6 +121,8 @@ pub struct World {
     fault_dice: Dice,
     healing: bool,
     quiet: bool,
+    /// Until then nodes may go from the catalogue, and sessions with them.
+    nodes_go_until: Time,
     /// Partitions that are still to end, so that healing can end them.
     cuts: Vec<(usize, usize)>,
     storms: u32,
@@ -153,6 +163,7 @@ impl World {
             fault_dice: Dice::new(seed, Stream::Faults, 0),
             healing: false,
             quiet: false,
+            nodes_go_until: Time::ZERO,
             cuts: Vec::new(),
             storms: 0,
             probes: 0,
@@ -227,6 +238,7 @@ impl World {
             Event::Message(envelope) => self.message_arrives(envelope),
             Event::Wake { agent, start } => self.wake(agent, start),
             Event::Flushed { agent, start } => self.flushed(agent, start),
+            Event::SnapshotSaved { agent, start } => self.snapshot_saved(agent, start),
             Event::Persisted { agent, start, up_to } if self.runs(agent, start) => {
                 self.trace.add(self.now, Some(agent), What::Persisted(up_to), 0);
                 self.give(agent, Input::Persisted { up_to })
@@ -369,6 +381,14 @@ impl World {
                 let done = self.agents[agent].disk.submit(self.now, persist);
                 self.await_flush(agent, done);
             }
+            Output::SaveSnapshot { meta, mut chunks } => {
+                self.observer.configurations.check(agent, &meta)?;
+                self.observer.committed.stands_for(agent, meta.index, meta.term)?;
+                let chunks = (0..).map_while(|number| chunks.chunk(number).map(|chunk| chunk.bytes)).collect();
+                let done = self.agents[agent].disk.save(self.now, Snapshot { meta, chunks });
+                let start = self.agents[agent].starts;
+                self.queue.push(done, Event::SnapshotSaved { agent, start });
+            }
             Output::StartCheck(definition) => self.start_probe(agent, definition),
             Output::StopCheck { check_id } => {
                 if let Some(process) = &mut self.agents[agent].process {
@@ -481,6 +501,23 @@ impl World {
         }
     }
 
+    fn snapshot_saved(&mut self, agent: usize, start: u64) -> Checked {
+        if !self.runs(agent, start) {
+            return Ok(());
+        }
+        match self.agents[agent].disk.saved() {
+            Some(index) => {
+                self.happened.once(Happening::SnapshotSaved);
+                self.give(agent, Input::SnapshotSaved { index })
+            }
+            None => {
+                self.trace.say(self.now, Some(agent), "its disk failed to take a snapshot, so it ends".into());
+                self.happened.once(Happening::FailedFlush);
+                self.kill(agent, Duration::from_secs(1))
+            }
+        }
+    }
+
     // Probes of health checks.
 
     fn start_probe(&mut self, agent: usize, definition: CheckDefinition) {
@@ -513,7 +550,7 @@ impl World {
     fn client_asks(&mut self, client: usize) -> Checked {
         let Some(asked) = self.clients.ask(self.now, client) else { return Ok(()) };
         let (agent, ticket) = (asked.agent, asked.ticket);
-        asked.news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
+        self.lock_news(&asked.news)?;
         if self.agents[agent].process.is_none() {
             // The connection is refused: nothing was asked.
             let refused = Reply::Refused(quorate_protocol::Refusal::NoServers);
@@ -556,7 +593,7 @@ impl World {
                 self.observer.streamed(asked, answer)?;
             }
         }
-        learnt.news.iter().try_for_each(|news| self.observer.lock_news(self.now, news))?;
+        self.lock_news(&learnt.news)?;
         self.learn(learnt)
     }
 
@@ -611,7 +648,7 @@ impl World {
             }
             Fault::LoseDisk { agent, down } if self.is_settled() => self.lose_disk(agent, down)?,
             Fault::Leave { agent } if self.is_settled() => {
-                self.observer.locks.believe_nothing();
+                self.nodes_go(AWAY);
                 self.give(agent, Input::Leave)?;
             }
             // Meanwhile another one is away.
@@ -642,9 +679,21 @@ impl World {
         })
     }
 
+    /// From now on sessions may end for another reason than their own.
+    fn nodes_go(&mut self, length: Duration) {
+        self.observer.locks.believe_nothing();
+        self.nodes_go_until = self.nodes_go_until.max(self.now + length);
+    }
+
+    fn lock_news(&mut self, news: &[LockNews]) -> Checked {
+        let certain = self.now > self.nodes_go_until;
+        let heard = |news: &&LockNews| certain || !matches!(news, LockNews::Lives(..));
+        news.iter().filter(heard).try_for_each(|news| self.observer.lock_news(self.now, news))
+    }
+
     fn lose_disk(&mut self, agent: usize, down: Duration) -> Checked {
         self.kill(agent, down)?;
-        self.observer.locks.believe_nothing();
+        self.nodes_go(AWAY);
         let nth = (self.agents[agent].former.len() + 1) * self.options.agents + agent;
         let disk = Disk::new(Quality::BAD, Lie::None, Dice::new(self.options.seed, Stream::Disk, nth));
         let lost = self.agents[agent].lose_disk(disk, &mut self.dice);
@@ -762,7 +811,7 @@ impl World {
     /// Of those that are not servers, some leave and some are killed for good.
     fn last_farewells(&mut self) -> Checked {
         let clients = self.options.servers..self.options.agents;
-        self.observer.locks.believe_nothing();
+        self.nodes_go(Duration::from_secs(self.options.seconds));
         for agent in clients {
             match self.dice.below(4) {
                 0 => {
