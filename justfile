@@ -35,6 +35,10 @@ seeds RANGE="0..200" *ARGS:
 explore MINUTES="10" *ARGS:
     cargo run --release --quiet -p quorate-tests --bin sim -- --explore {{MINUTES}} {{ARGS}}
 
+# Switches on one known defect after another, and sees each of them caught.
+planted *ARGS:
+    cargo test -p quorate-tests --features planted-bugs --test store {{ARGS}} -- --nocapture
+
 # Starts three servers and a client on this machine (127.0.0.1 to 127.0.0.4) until ctrl-c.
 cluster *ARGS:
     cargo build --release -p quorate-agent
