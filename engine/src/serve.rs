@@ -22,9 +22,9 @@ impl Engine {
             }
             Ask::Lock(_) => self.wait_for_lock(now, job),
             Ask::Operator(request) => self.operate(now, job.source, request.clone()),
-            Ask::Snapshot(_) => {
-                let why = "this is not served yet".to_owned();
-                self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
+            Ask::Snapshot(request) => {
+                let reply = self.serve_snapshot(now, &request.clone());
+                self.reply(job.source, reply);
             }
             Ask::Local(_) => self.serve_local(now, job),
         }

@@ -3,14 +3,15 @@
 use crate::door::{Notice, Output};
 use crate::hashes::Hashes;
 use crate::leader::Leader;
+use crate::snapshots::Snapshots;
 use crate::source::{Job, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
-use quorate_raft::{Raft, StartError};
+use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -24,6 +25,9 @@ const MAX_PROPOSALS: usize = 16_384;
 /// More questions than this that wait for one round are answered "busy".
 const MAX_READS: usize = 65_536;
 
+/// What is said while the leader's disk is nearly full.
+const DISK_IS_LOW: &str = "the disk of the leading server is nearly full: only deletions are taken; make room on it";
+
 /// The server part of an agent.
 pub struct Server {
     pub raft: Raft,
@@ -35,10 +39,14 @@ pub struct Server {
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
     proposals: BTreeMap<LogIndex, Proposal>,
+    /// Snapshots that are saved, sent and shown to people.
+    pub snapshots: Snapshots,
     /// What ends by itself.
     pub timers: Timers,
     /// A leader without a lease looks again then at what is due.
     pub lease_awaited: Option<Time>,
+    /// The disk has too little space to take anything new.
+    disk_is_low: bool,
     /// Whether the replicas are still equal.
     pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
@@ -98,19 +106,34 @@ impl Server {
         let raft = quorate_raft::Config {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
+            trailing_entries: server.snapshots.trailing,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
+        let (meta, store) = match server.snapshot {
+            Some(Snapshot { meta, chunks }) => {
+                let store = Store::from_chunks(chunks.iter().map(AsRef::as_ref));
+                let same = |store: &Store| store.applied_index() == meta.index;
+                let store = store.ok().filter(same).ok_or(StartError::Log("the snapshot is damaged"))?;
+                (Some(meta), store)
+            }
+            None => (None, Store::new()),
+        };
+        let saved = meta.as_ref().map(|meta| meta.index).unwrap_or_default();
+        let mut timers = Timers::default();
+        timers.restart(now, store.view().timers());
         Ok(Server {
-            raft: Raft::new(raft, server.hard_state, server.entries, now)?,
-            store: Store::new(),
-            bootstrap_expect: server.bootstrap_expect,
+            raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
+            store,
+            bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
             leader: None,
             proposals: BTreeMap::new(),
-            timers: Timers::default(),
+            snapshots: Snapshots::new(server.snapshots, saved),
+            timers,
             lease_awaited: None,
+            disk_is_low: false,
             hashes: Hashes::default(),
             reading: ReadRounds::default(),
         })
@@ -120,12 +143,13 @@ impl Server {
         let leader = self.leader.as_ref().map(|leader| leader.deadline());
         // The log is in the order of time.
         let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
+        let handles = self.snapshots.deadline();
         let timers = match self.lease_awaited {
             _ if !self.leads() => None,
             Some(awaited) => Some(awaited),
             None => self.timers.deadline(),
         };
-        [self.raft.deadline(), leader, proposal, timers, self.reading.until].into_iter().flatten().min()
+        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
     }
 
     /// Whether this server leads and its store is complete.
@@ -161,12 +185,19 @@ impl Engine {
         }
     }
 
+    pub(crate) fn handle_disk_space(&mut self, low: bool) {
+        if let Some(server) = &mut self.server {
+            server.disk_is_low = low;
+        }
+    }
+
     pub(crate) fn time_out_server(&mut self, now: Time) {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
         }
         self.time_out_proposals(now);
         self.time_out_read_round(now);
+        self.time_out_snapshots(now);
     }
 
     /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
@@ -194,7 +225,10 @@ impl Engine {
     pub(crate) fn propose(&mut self, now: Time, source: Source, write: Write) {
         let Some(server) = &mut self.server else { return };
         let bytes = encode_write(&write);
-        let refusal = if bytes.len() > MAX_WRITE {
+        let asked_by_others = matches!(source, Source::Front(_) | Source::Agent { .. });
+        let refusal = if server.disk_is_low && asked_by_others && !frees_space(&write) {
+            Refusal::Invalid(DISK_IS_LOW.to_owned())
+        } else if bytes.len() > MAX_WRITE {
             Refusal::Invalid(format!(
                 "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
                 bytes.len()
@@ -257,6 +291,12 @@ impl Engine {
                 quorate_raft::Output::Committed(entries) => self.apply(now, &entries),
                 quorate_raft::Output::ReadReady { context, index } => self.handle_read_ready(now, context, index),
                 quorate_raft::Output::ReadLost { context } => self.handle_read_lost(now, context),
+                quorate_raft::Output::SnapshotNeeded { to } => self.offer_snapshot(now, to),
+                quorate_raft::Output::SendSnapshotChunk { to, meta, number } => {
+                    self.send_snapshot_chunk(now, to, meta, number);
+                }
+                quorate_raft::Output::SnapshotDone { index } => self.drop_pinned_snapshot(index),
+                quorate_raft::Output::SnapshotReceived { meta, chunks } => self.take_snapshot(now, &meta, &chunks),
                 quorate_raft::Output::BecameLeader { term } => self.become_leader(now, term),
                 quorate_raft::Output::LostLeadership { term } => self.lose_leadership(now, term),
                 quorate_raft::Output::LeaderChanged { leader, term } => {
@@ -271,7 +311,7 @@ impl Engine {
         moved
     }
 
-    fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
+    pub(crate) fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
         match self.address_of(to) {
             Some(address) => self.outputs.push_back(Output::Message {
                 to: Destination { id: Some(to), address },
@@ -294,6 +334,7 @@ impl Engine {
             let outcome = match &entry.payload {
                 Payload::Command(bytes) => match write.map_or_else(|| decode_write(bytes), Ok) {
                     Ok(write) => {
+                        server.snapshots.note_entry(bytes.len());
                         let (outcome, touched) = server.store.apply_encoded(entry.index, bytes, &write);
                         for (timer, armed) in touched.timers() {
                             server.timers.note(now, timer.clone(), *armed);
@@ -326,9 +367,10 @@ impl Engine {
             self.notice_own_term(now, entry.term);
         }
         self.announce_cluster(now);
-        self.end_removal();
+        self.end_orders();
         self.answer_behind(now);
         self.answer_confirmed(now);
+        self.save_snapshot_if_due();
     }
 
     fn handle_read_ready(&mut self, now: Time, context: u64, index: LogIndex) {
@@ -354,7 +396,7 @@ impl Engine {
         }
     }
 
-    fn answer_confirmed(&mut self, now: Time) {
+    pub(crate) fn answer_confirmed(&mut self, now: Time) {
         while let Some(server) = &mut self.server {
             let applied = server.store.applied_index();
             let ready = server.reading.confirmed.front().is_some_and(|(index, _)| *index <= applied);
@@ -366,7 +408,7 @@ impl Engine {
     fn lose_leadership(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
-        let removal = server.leader.take().and_then(|leader| leader.removal);
+        let orders = server.leader.take().map(|leader| leader.orders).unwrap_or_default();
         server.lease_awaited = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
@@ -375,10 +417,22 @@ impl Engine {
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
-        if let Some(removal) = removal {
-            self.lose_removal(removal);
-        }
+        self.lose_orders(orders);
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);
+    }
+}
+
+/// Whether a write makes the state smaller, and so is taken even where space is short.
+fn frees_space(write: &Write) -> bool {
+    match write {
+        Write::Kv(write) => matches!(write, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. }),
+        Write::Deregister(_) | Write::Session(SessionWrite::Destroy { .. } | SessionWrite::Renew { .. }) => true,
+        Write::Register(_)
+        | Write::Session(SessionWrite::Create(_))
+        | Write::Txn(_)
+        | Write::Expire { .. }
+        | Write::Autopilot { .. }
+        | Write::Restore(_) => false,
     }
 }

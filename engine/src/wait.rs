@@ -4,7 +4,7 @@
 use crate::Engine;
 use crate::source::{Job, Source};
 use quorate_protocol::{Ask, Consistency, LogIndex, Read, ReadRequest, Refusal, Reply, Request, Time, Wait};
-use quorate_store::{Touched, Watched};
+use quorate_store::{Touched, View, Watched};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -155,7 +155,19 @@ impl Engine {
             return;
         }
         let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
-        for read in self.waiting.watched.concerned_by(touched) {
+        let concerned = self.waiting.watched.concerned_by(touched);
+        self.look_again(now, &view, concerned);
+    }
+
+    /// Looks again at every question: the whole state was replaced.
+    pub(crate) fn wake_all(&mut self, now: Time) {
+        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
+        self.look_again(now, &view, self.waiting.by_read.keys().cloned().collect());
+        self.answer_behind(now);
+    }
+
+    fn look_again(&mut self, now: Time, view: &View, reads: BTreeSet<Arc<Read>>) {
+        for read in reads {
             let (answer, index) = view.read(&read);
             let changed: Vec<u64> = self.waiting.by_read.get(&read).into_iter().flatten().copied().collect();
             for number in changed {

@@ -59,6 +59,7 @@ struct Seen {
     status: Option<MemberStatus>,
     last_contact: Duration,
     match_index: LogIndex,
+    match_term: Term,
     healthy: bool,
     stable_for: Duration,
     /// A live server that is none of the configuration has its name or its address.
@@ -176,7 +177,7 @@ impl Engine {
             serf_status: seen.status.map_or("none", |status| status.as_str()).to_owned(),
             version: build.cloned().unwrap_or_default(),
             last_contact: seen.last_contact,
-            last_term: self.term_of_entry(seen.match_index),
+            last_term: seen.match_term,
             last_index: seen.match_index,
             healthy: seen.healthy,
             stable_for: seen.stable_for,
@@ -196,12 +197,6 @@ impl Engine {
 
     fn name_of(&self, id: NodeId) -> String {
         self.gossip.member(id).map_or_else(|| UNKNOWN.to_owned(), |member| member.name.clone())
-    }
-
-    fn term_of_entry(&self, index: LogIndex) -> Term {
-        let entries = self.raft().map(|raft| raft.entries()).unwrap_or_default();
-        let entry = entries.binary_search_by_key(&index, |entry| entry.index).ok().and_then(|at| entries.get(at));
-        entry.map_or(Term::ZERO, |entry| entry.term)
     }
 
     fn autopilot_settings(&self) -> AutopilotConfig {
@@ -236,10 +231,11 @@ impl Engine {
         let last_index = server.map(|server| server.raft.last_index()).unwrap_or_default();
         let heartbeats = server.map(|server| server.heartbeat_interval * HEARTBEATS).unwrap_or_default();
         let progress = server.and_then(|server| server.raft.progress(id));
-        let (match_index, last_contact) = match progress {
-            _ if me => (last_index, Duration::ZERO),
-            Some(progress) => (progress.match_index, progress.last_contact),
-            None => (LogIndex::ZERO, Duration::MAX),
+        let (match_index, match_term, last_contact) = match progress {
+            // The last entry of a leader is one of its own term.
+            _ if me => (last_index, server.map(|server| server.raft.term()).unwrap_or_default(), Duration::ZERO),
+            Some(seen) => (seen.match_index, seen.match_term.unwrap_or_default(), seen.last_contact),
+            None => (LogIndex::ZERO, Term::ZERO, Duration::MAX),
         };
         let heard = last_contact <= settings.last_contact_threshold.max(heartbeats);
         let trails = last_index.0 - match_index.0.min(last_index.0) > settings.max_trailing_logs;
@@ -252,6 +248,7 @@ impl Engine {
             status: member.map(|member| member.status),
             last_contact,
             match_index,
+            match_term,
             // One that never accepted anything is not well, however short the log is.
             healthy: me || alive && heard && !trails && match_index > LogIndex::ZERO,
             stable_for: Duration::ZERO,

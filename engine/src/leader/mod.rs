@@ -8,7 +8,7 @@ pub use reconcile::{SERVER_SERVICE, desired};
 
 use crate::Engine;
 use crate::door::{Notice, Output};
-use crate::operator::Removal;
+use crate::operator::Order;
 use autopilot::Autopilot;
 use quorate_protocol::{Member, NodeId, Term, Time};
 use std::collections::BTreeMap;
@@ -26,16 +26,16 @@ pub struct Leader {
     /// When the configuration of the servers is compared with the members next.
     next_review: Time,
     autopilot: Autopilot,
-    /// A server that an operator takes out.
-    pub removal: Option<Removal>,
+    /// What operators wait for.
+    pub orders: Vec<Order>,
     /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
     reconciling: BTreeMap<NodeId, Member>,
 }
 
 impl Leader {
     pub fn deadline(&self) -> Time {
-        let removal = self.removal.as_ref().map_or(Time::NEVER, |removal| removal.until);
-        self.next_pass.min(self.next_review).min(removal)
+        let orders = self.orders.iter().map(|order| order.until);
+        orders.fold(self.next_pass.min(self.next_review), Time::min)
     }
 
     pub fn is_established(&self) -> bool {
@@ -54,7 +54,7 @@ impl Engine {
             next_pass: Time::NEVER,
             next_review: Time::NEVER,
             autopilot: Autopilot::default(),
-            removal: None,
+            orders: Vec::new(),
             reconciling: BTreeMap::new(),
         });
     }
@@ -79,7 +79,7 @@ impl Engine {
     }
 
     pub(crate) fn time_out_leader(&mut self, now: Time) {
-        self.time_out_removal(now);
+        self.time_out_orders(now);
         let interval = self.config.patience.reconcile;
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
         let review = leader.next_review <= now;
