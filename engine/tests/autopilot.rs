@@ -30,17 +30,20 @@ fn configure(agents: &mut Agents, config: AutopilotConfig) {
     assert!(matches!(reply, Reply::Written { outcome: Outcome::Done, .. }));
 }
 
+const TENTH: Duration = Duration::from_millis(100);
+
 /// Whether a server votes; none if it takes no part.
 fn votes(agents: &Agents, id: NodeId) -> Option<bool> {
     let leader = agents.leader().unwrap();
     agents.configuration(leader).get(&id).map(|peer| peer.voter)
 }
 
-/// Lets time pass until something holds, and tells how long that took.
+/// Lets time pass until something holds, and tells how long that took, to a tenth of a second.
+#[track_caller]
 fn wait_until(agents: &mut Agents, holds: impl Fn(&Agents) -> bool) -> Duration {
-    let (step, start) = (Duration::from_millis(100), agents.now);
+    let start = agents.now;
     while !holds(agents) {
-        agents.pass(step);
+        agents.pass(TENTH);
         assert!(agents.now.since(start) < 300 * SECOND, "never");
     }
     agents.now.since(start)
@@ -57,7 +60,7 @@ fn a_new_server_votes_when_it_was_well_for_ten_seconds() {
     agents.start(config(4, Some(0)));
     wait_until(&mut agents, |agents| votes(agents, id(4)) == Some(false));
     let waited = wait_until(&mut agents, |agents| votes(agents, id(4)) == Some(true));
-    assert!((10 * SECOND..=13 * SECOND).contains(&waited), "{waited:?}");
+    assert!((10 * SECOND - TENTH..=13 * SECOND).contains(&waited), "{waited:?}");
     agents.pass(SECOND);
     let state = state(&mut agents, leader);
     assert!(state.healthy && state.failure_tolerance == 1 && state.servers.len() == 4, "{state:?}");
@@ -77,7 +80,7 @@ fn the_time_to_a_vote_begins_anew_after_a_break() {
     agents.pass(3 * SECOND);
     agents.cut_off.clear();
     let waited = wait_until(&mut agents, |agents| votes(agents, id(4)) == Some(true));
-    assert!(waited >= 10 * SECOND, "{waited:?}");
+    assert!(waited >= 10 * SECOND - TENTH, "{waited:?}");
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn a_server_that_returns_under_a_new_identity_takes_the_place_of_its_former_self
     agents.start(Config { id: again, generation: 2, ..config(damaged, Some(0)) });
     wait_until(&mut agents, |agents| votes(agents, id(damaged)).is_none());
     let waited = wait_until(&mut agents, |agents| votes(agents, again) == Some(true));
-    assert!(waited >= 10 * SECOND, "it learns first: {waited:?}");
+    assert!(waited >= 10 * SECOND - TENTH, "it learns first: {waited:?}");
     let leader = agents.leader().unwrap();
     assert_eq!(agents.configuration(leader).len(), 3);
 }
@@ -170,9 +173,10 @@ fn a_server_that_returns_under_a_new_identity_takes_the_place_of_its_former_self
 fn operators_see_and_change_who_takes_part() {
     let (mut agents, leader, _) = three_servers();
     let dead = followers(&agents)[0];
+    configure(&mut agents, AutopilotConfig { cleanup_dead_servers: false, ..AutopilotConfig::default() });
     agents.start(config(9, None));
     agents.engines.remove(&dead);
-    agents.pass(2 * SECOND);
+    agents.pass(30 * SECOND);
     // Asked of a client, as operators do.
     let Reply::RaftConfiguration(RaftConfiguration { servers, index }) =
         agents.ask(9, operator(OperatorRequest::RaftConfiguration))

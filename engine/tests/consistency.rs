@@ -50,7 +50,7 @@ fn a_stale_answer_tells_its_age() {
         let (known, contact) = ask(&mut agents, number);
         assert!(known && contact <= 60 * MILLISECOND, "{number}: {contact:?}");
     }
-    for number in [follower, 4] {
+    for number in [4, follower] {
         agents.cut_off = [number].into();
         agents.pass(20 * SECOND);
         let (known, contact) = ask(&mut agents, number);

@@ -6,7 +6,7 @@
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::Peer;
-use quorate_protocol::wire::stream::{Message, Origin};
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
     Answer, Ask, KvRead, KvWrite, LocalRequest, NodeId, Pair, Read, Reply, Request, Service, Time, Write,
 };
@@ -83,6 +83,8 @@ impl Agents {
                 Output::Message { to, message: Message::Gossip(_) } if self.loses_gossip(number, place(to.address)) => {
                 }
                 Output::Message { to, .. } if self.loses(number, place(to.address)) => {}
+                // A connection is to an identity: another one at that address is not it.
+                Output::Message { to, .. } if self.is_another(to) => {}
                 Output::Datagram { to, bytes } => {
                     self.travelling.push_back((place(to), Input::Datagram { from: address(number), bytes }));
                 }
@@ -104,6 +106,10 @@ impl Agents {
 
     fn loses(&self, from: u8, to: u8) -> bool {
         self.cut_off.contains(&from) || self.cut_off.contains(&to)
+    }
+
+    fn is_another(&self, to: Destination) -> bool {
+        self.ids.get(&place(to.address)).zip(to.id).is_some_and(|(there, meant)| *there != meant)
     }
 
     fn loses_gossip(&self, from: u8, to: u8) -> bool {
