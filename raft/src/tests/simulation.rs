@@ -163,7 +163,7 @@ impl World {
         let first = configuration(&voters, &[]);
         let (snapshot_every, trailing_entries) = (dice.random_range(5..80), dice.random_range(5..60));
         // With single entries, what was appended together arrives apart.
-        let max_append_bytes = if dice.random() { 1 } else { 256 * 1024 };
+        let max_append_bytes = if dice.random() { 60 } else { 256 * 1024 };
         let nodes = (1..=SERVERS).map(|n| {
             let mut server = Server::start(n, Time::ZERO, HardState::default(), vec![]);
             server.config.seed = dice.random();
