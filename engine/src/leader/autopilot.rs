@@ -15,7 +15,8 @@ use crate::operator::UNKNOWN;
 use quorate_protocol::member::tag;
 use quorate_protocol::raft::Peer;
 use quorate_protocol::{
-    Answer, AutopilotConfig, AutopilotState, LogIndex, MemberStatus, NodeId, RaftServer, Read, ServerHealth, Term, Time,
+    Answer, AutopilotConfig, AutopilotState, LogIndex, Member, MemberStatus, NodeId, RaftServer, Read, ServerHealth,
+    Term, Time,
 };
 use quorate_raft::Change;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ struct Seen {
     match_term: Term,
     healthy: bool,
     stable_for: Duration,
-    /// A live server that is none of the configuration has its name or its address.
+    /// Another live server has its name or its address.
     replaced: bool,
 }
 
@@ -77,7 +78,7 @@ impl Seen {
 struct Newcomer {
     id: NodeId,
     peer: Peer,
-    /// It stands in for a server that is gone and still in the configuration.
+    /// It stands in for a server that is still in the configuration: that one goes first.
     replaces: bool,
 }
 
@@ -241,7 +242,8 @@ impl Engine {
         let trails = last_index.0 - match_index.0.min(last_index.0) > settings.max_trailing_logs;
         let alive = member.is_some_and(|member| member.is_alive());
         let has_name = |name: &str| member.is_some_and(|member| member.name == name);
-        let replaced = self.unconfigured_servers().any(|new| has_name(&new.name) || new.address == peer.address);
+        let is_like = |other: &Member| has_name(&other.name) || other.address == peer.address;
+        let replaced = self.live_servers().any(|other| other.id != id && is_like(other));
         Seen {
             id,
             me,
@@ -258,21 +260,23 @@ impl Engine {
     }
 
     /// Live servers of this cluster, or of none yet, that are not in the configuration.
-    fn unconfigured_servers(&self) -> impl Iterator<Item = &quorate_protocol::Member> {
+    fn unconfigured_servers(&self) -> impl Iterator<Item = &Member> {
         let configuration = self.raft().map(|raft| raft.configuration());
         let is_known = move |id: NodeId| configuration.is_some_and(|known| known.peers.contains_key(&id));
         self.live_servers().filter(move |member| !is_known(member.id) && !self.is_foreign(member.id))
     }
 
     fn newcomers(&self, servers: &[Seen]) -> Vec<Newcomer> {
-        let gone = || servers.iter().filter(|seen| seen.is_gone());
         let name = |id| self.gossip.member(id).map(|member| member.name.as_str());
+        // Two cannot be at one address, whether gossip has noticed yet or not; two live ones may have been given one name.
+        let replaces = |new: &Member, old: &Seen| {
+            old.peer.address == new.address || old.is_gone() && name(old.id) == Some(new.name.as_str())
+        };
         self.unconfigured_servers()
             .map(|member| Newcomer {
                 id: member.id,
                 peer: Peer { address: member.address, voter: false },
-                replaces: gone()
-                    .any(|old| old.peer.address == member.address || name(old.id) == Some(member.name.as_str())),
+                replaces: servers.iter().any(|old| replaces(member, old)),
             })
             .collect()
     }
