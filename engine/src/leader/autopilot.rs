@@ -281,3 +281,55 @@ impl Engine {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(300);
+
+    /// Five voters of which the first leads: two are well, two are heard and not well, and the last is dead.
+    fn five(well: usize) -> Vec<Seen> {
+        let seen = |number: u8| {
+            let dead = number == 5;
+            Seen {
+                id: NodeId([number; 16]),
+                peer: Peer { address: ([10, 0, 0, number], 8301).into(), voter: true },
+                me: number == 1,
+                status: Some(if dead { MemberStatus::Failed } else { MemberStatus::Alive }),
+                last_contact: if dead { TIMEOUT * (DEAD_AFTER + 1) } else { Duration::ZERO },
+                match_index: LogIndex(9),
+                match_term: Term(1),
+                healthy: !dead && usize::from(number) <= well,
+                stable_for: Duration::ZERO,
+                replaced: false,
+            }
+        };
+        (1..=5).map(seen).collect()
+    }
+
+    fn removed(servers: &[Seen]) -> Option<NodeId> {
+        match wanted_change(&AutopilotConfig::default(), TIMEOUT, servers, &[])?.0 {
+            Change::Remove { id } => Some(id),
+            Change::Add { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_dead_server_counts_as_long_as_the_others_are_no_healthy_majority_of_all() {
+        let dead = NodeId([5; 16]);
+        assert_eq!([2, 3, 4].map(|well| removed(&five(well))), [None, Some(dead), Some(dead)]);
+        let mut replaced = five(2);
+        replaced.iter_mut().for_each(|seen| seen.replaced = true);
+        assert_eq!(removed(&replaced), None, "nor is it replaced then");
+    }
+
+    #[test]
+    fn a_server_that_is_only_silent_for_a_moment_is_not_dead() {
+        let mut servers = five(4);
+        servers.iter_mut().for_each(|seen| seen.last_contact = seen.last_contact.min(TIMEOUT * DEAD_AFTER));
+        assert_eq!(removed(&servers), None);
+        servers.iter_mut().for_each(|seen| seen.replaced = seen.id == NodeId([5; 16]));
+        assert_eq!(removed(&servers), Some(NodeId([5; 16])), "unless another one is in its place");
+    }
+}
