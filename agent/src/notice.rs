@@ -39,6 +39,9 @@ pub fn log(notice: &Notice) {
             warn!(%index, "took the leader's snapshot: this server had fallen too far behind")
         }
         Notice::SnapshotRefused { why } => warn!(why, "the leader's snapshot cannot be read; waiting for another"),
+        Notice::QuorumRecovered { index } => {
+            warn!(%index, "the quorum was given up: this server is the only one of its cluster")
+        }
         Notice::ReplicaDiffers { index } => error!(%index, "the servers' states differ: one of them drifted apart"),
         Notice::WriteRefused { what, why } => warn!(what, why, "the catalogue refused a write"),
     }

@@ -219,6 +219,11 @@ pub enum Notice {
         /// Why.
         why: String,
     },
+    /// As the operator asked, this server is the only one of its cluster from here on.
+    QuorumRecovered {
+        /// Where that stands in the log.
+        index: LogIndex,
+    },
     /// Replicas differ at this log index, and it is not this server that is known to be the odd one.
     ReplicaDiffers {
         /// Where.

@@ -1,6 +1,7 @@
 //! What operators ask of the leader: who takes part in Raft, taking a server out, handing over, how well the servers are.
 
 use crate::Engine;
+use crate::door::{Notice, Output};
 use crate::source::Source;
 use quorate_protocol::go::quote;
 use quorate_protocol::{LogIndex, NodeId, OperatorRequest, PeerSelector, RaftConfiguration, Refusal, Reply, Time};
@@ -27,6 +28,21 @@ enum What {
 }
 
 impl Engine {
+    /// Makes this server the only one of its cluster, as a person asked who knows that the others are lost for ever.
+    pub(crate) fn recover_quorum(&mut self, now: Time) -> Reply {
+        let Some(server) = &mut self.server else {
+            let why = "this agent is a client and has no state to recover: ask a server that is left".to_owned();
+            return Reply::Refused(Refusal::Invalid(why));
+        };
+        match server.raft.recover(now) {
+            Ok(index) => {
+                self.outputs.push_back(Output::Noticed(Notice::QuorumRecovered { index }));
+                Reply::Done
+            }
+            Err(error) => Reply::Refused(Refusal::Invalid(error.to_string())),
+        }
+    }
+
     /// Does what an operator asks.
     pub(crate) fn operate(&mut self, now: Time, source: Source, request: OperatorRequest) {
         match request {

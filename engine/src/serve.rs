@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::source::Job;
-use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Refusal, Reply, StatusRequest, Time};
+use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Reply, StatusRequest, Time};
 use std::time::Duration;
 
 impl Engine {
@@ -93,7 +93,7 @@ impl Engine {
                 self.update_ttl_check(now, &check_id, status, output)
             }
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
-            LocalRequest::RecoverQuorum => Reply::Refused(Refusal::Invalid("this is not served yet".to_owned())),
+            LocalRequest::RecoverQuorum => self.recover_quorum(now),
             LocalRequest::Leave => {
                 self.leave(now);
                 Reply::Done

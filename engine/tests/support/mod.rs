@@ -98,7 +98,10 @@ impl Agents {
                 }
                 Output::Noticed(Notice::Bootstrapped { servers }) => self.bootstrapped.push(servers),
                 Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
-                Output::Fatal(why) => panic!("{why}"),
+                Output::SaveSnapshot { meta, .. } => {
+                    self.travelling.push_back((number, Input::SnapshotSaved { index: meta.index }));
+                }
+                Output::Fatal(why) | Output::Quarantine(why) => panic!("{why}"),
                 _ => {}
             }
         }
