@@ -24,6 +24,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod apply;
 mod bootstrap;
 mod cluster;
 mod config;
@@ -34,6 +35,8 @@ mod hold;
 mod leader;
 pub mod local;
 mod membership;
+mod proposals;
+mod reading;
 mod route;
 mod serve;
 mod server;

@@ -2,24 +2,15 @@
 
 use crate::door::{Notice, Output};
 use crate::leader::Leader;
-use crate::source::{Job, Source};
+use crate::proposals::Proposal;
+use crate::reading::ReadRounds;
 use crate::{Config, Engine, ServerConfig};
-use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
-use quorate_protocol::wire::log::{decode_write, encode_write};
+use quorate_protocol::raft::RaftMessage;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
+use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time};
 use quorate_raft::{Raft, StartError};
 use quorate_store::Store;
-use std::collections::{BTreeMap, VecDeque};
-
-/// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
-/// fits one frame.
-const MAX_WRITE: usize = 2 * 1024 * 1024;
-/// More than this many uncommitted writes are answered "busy".
-const MAX_PROPOSALS: usize = 16_384;
-
-/// More questions than this that wait for one round are answered "busy".
-const MAX_READS: usize = 65_536;
+use std::collections::BTreeMap;
 
 /// The server part of an agent.
 pub struct Server {
@@ -29,55 +20,9 @@ pub struct Server {
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
-    proposals: BTreeMap<LogIndex, Proposal>,
+    pub proposals: BTreeMap<LogIndex, Proposal>,
     /// Questions that wait until this server has asked whether it still leads.
     pub reading: ReadRounds,
-}
-
-/// A write that is not committed yet.
-#[derive(Debug)]
-struct Proposal {
-    term: Term,
-    source: Source,
-    /// When whoever asked is told that nobody knows: disks hang for longer than people wait.
-    until: Time,
-}
-
-/// Read-index rounds: at most one is under way, and whatever arrives meanwhile shares the next. A round's context is never
-/// used again (etcd#20418).
-#[derive(Debug, Default)]
-pub struct ReadRounds {
-    last_context: u64,
-    under_way: Option<u64>,
-    /// When those who wait for the round under way are told that it takes too long.
-    until: Option<Time>,
-    /// Answered by the round under way.
-    asking: Vec<Job>,
-    /// For the next round.
-    next: Vec<Job>,
-    /// Confirmed; answered once the store has applied this index.
-    confirmed: VecDeque<(LogIndex, Vec<Job>)>,
-}
-
-impl ReadRounds {
-    pub fn forget(&mut self, source: Source) {
-        self.asking.retain(|job| job.source != source);
-        self.next.retain(|job| job.source != source);
-        for (_, jobs) in &mut self.confirmed {
-            jobs.retain(|job| job.source != source);
-        }
-    }
-
-    fn end_round(&mut self) {
-        self.under_way = None;
-        self.until = None;
-    }
-
-    fn take_all(&mut self) -> Vec<Job> {
-        self.end_round();
-        let confirmed = std::mem::take(&mut self.confirmed).into_iter().flat_map(|(_, jobs)| jobs);
-        confirmed.chain(std::mem::take(&mut self.asking)).chain(std::mem::take(&mut self.next)).collect()
-    }
 }
 
 impl Server {
@@ -141,83 +86,6 @@ impl Engine {
         self.time_out_read_round(now);
     }
 
-    /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
-    fn time_out_proposals(&mut self, now: Time) {
-        while let Some(server) = &mut self.server {
-            let overdue = |first: &Proposal| first.until <= now;
-            let Some(first) = server.proposals.first_entry().filter(|first| overdue(first.get())) else { return };
-            let Proposal { source, .. } = first.remove();
-            self.count("writes_timed_out");
-            self.reply(source, Reply::Refused(Refusal::Unknown));
-        }
-    }
-
-    /// Refuses questions whose round has found no majority in time, and begins the next.
-    fn time_out_read_round(&mut self, now: Time) {
-        let Some(server) = self.server.as_mut().filter(|server| crate::due(server.reading.until, now)) else { return };
-        server.reading.end_round();
-        let jobs = std::mem::take(&mut server.reading.asking);
-        self.count("read_rounds_timed_out");
-        jobs.into_iter().for_each(|job| self.reply(job.source, Reply::Refused(Refusal::TimedOut)));
-        self.start_read_round(now);
-    }
-
-    /// Appends a write to the log; the reply comes when it is applied.
-    pub(crate) fn propose(&mut self, now: Time, source: Source, write: &Write) {
-        let Some(server) = &mut self.server else { return };
-        let bytes = encode_write(write);
-        let refusal = if bytes.len() > MAX_WRITE {
-            Refusal::Invalid(format!(
-                "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
-                bytes.len()
-            ))
-        } else if server.proposals.len() >= MAX_PROPOSALS {
-            Refusal::Busy
-        } else {
-            match server.raft.propose(now, bytes.into()) {
-                Ok((term, index)) => {
-                    // What was proposed at this index in an earlier term can no longer be committed.
-                    let until = now + self.config.patience.reply;
-                    let replaced = server.proposals.insert(index, Proposal { term, source, until });
-                    if let Some(earlier) = replaced {
-                        self.reply(earlier.source, Reply::Refused(Refusal::Unknown));
-                    }
-                    return;
-                }
-                Err(_) => Refusal::NoLeader,
-            }
-        };
-        self.reply(source, Reply::Refused(refusal));
-    }
-
-    /// Asks a majority whether this server still leads, before it answers.
-    pub(crate) fn confirm_leadership(&mut self, now: Time, job: Job) {
-        let Some(server) = &mut self.server else { return };
-        if server.reading.next.len() >= MAX_READS {
-            self.count("reads_overflow");
-            return self.reply(job.source, Reply::Refused(Refusal::Busy));
-        }
-        server.reading.next.push(job);
-        self.start_read_round(now);
-    }
-
-    fn start_read_round(&mut self, now: Time) {
-        let Some(server) = &mut self.server else { return };
-        let rounds = &mut server.reading;
-        if rounds.under_way.is_some() || rounds.next.is_empty() {
-            return;
-        }
-        rounds.last_context += 1;
-        if server.raft.read_index(now, rounds.last_context).is_ok() {
-            rounds.under_way = Some(rounds.last_context);
-            rounds.until = Some(now + self.config.patience.reply);
-            rounds.asking = std::mem::take(&mut rounds.next);
-        } else {
-            let jobs = rounds.take_all();
-            jobs.into_iter().for_each(|job| self.hold(now, job, Refusal::NoLeader));
-        }
-    }
-
     /// Moves what Raft put out to where it belongs.
     pub(crate) fn settle_raft(&mut self, now: Time) -> bool {
         let mut moved = false;
@@ -250,76 +118,6 @@ impl Engine {
                 message: Message::Raft(message),
             }),
             None => self.count("raft_messages_without_address"),
-        }
-    }
-
-    /// Applies committed entries, answers those who wrote them and wakes those who wait for what they changed.
-    fn apply(&mut self, now: Time, entries: &[LogEntry]) {
-        for entry in entries {
-            let Some(server) = &mut self.server else { return };
-            let waiting = server.proposals.remove(&entry.index);
-            let outcome = match &entry.payload {
-                Payload::Command(bytes) => match decode_write(bytes) {
-                    Ok(write) => {
-                        let (outcome, touched) = server.store.apply(entry.index, &write);
-                        self.wake(now, &touched);
-                        Some(outcome)
-                    }
-                    Err(error) => {
-                        let index = entry.index;
-                        self.outputs.push_back(Output::Fatal(format!(
-                            "log entry {index} cannot be applied ({error}); every server must run a version that knows it"
-                        )));
-                        return;
-                    }
-                },
-                Payload::Empty | Payload::Configuration(_) => {
-                    server.store.skip(entry.index);
-                    None
-                }
-            };
-            if let Some(Proposal { term, source, .. }) = waiting {
-                let reply = match outcome.filter(|_| term == entry.term) {
-                    Some(outcome) => Reply::Written { outcome, index: entry.index },
-                    None => Reply::Refused(Refusal::Unknown),
-                };
-                self.reply(source, reply);
-            }
-            self.notice_own_term(now, entry.term);
-        }
-        self.announce_cluster(now);
-        self.answer_confirmed(now);
-    }
-
-    fn handle_read_ready(&mut self, now: Time, context: u64, index: LogIndex) {
-        let Some(server) = &mut self.server else { return };
-        let rounds = &mut server.reading;
-        if rounds.under_way == Some(context) {
-            rounds.end_round();
-            let jobs = std::mem::take(&mut rounds.asking);
-            rounds.confirmed.push_back((index, jobs));
-            self.answer_confirmed(now);
-            self.start_read_round(now);
-        }
-    }
-
-    fn handle_read_lost(&mut self, now: Time, context: u64) {
-        let Some(server) = &mut self.server else { return };
-        let rounds = &mut server.reading;
-        if rounds.under_way == Some(context) {
-            rounds.end_round();
-            let jobs = std::mem::take(&mut rounds.asking);
-            jobs.into_iter().for_each(|job| self.dispatch(now, job));
-            self.start_read_round(now);
-        }
-    }
-
-    fn answer_confirmed(&mut self, now: Time) {
-        while let Some(server) = &mut self.server {
-            let applied = server.store.applied_index();
-            let ready = server.reading.confirmed.front().is_some_and(|(index, _)| *index <= applied);
-            let Some((_, jobs)) = server.reading.confirmed.pop_front_if(|_| ready) else { return };
-            jobs.into_iter().for_each(|job| self.answer_job(now, job));
         }
     }
 
