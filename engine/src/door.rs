@@ -53,6 +53,11 @@ pub enum Input {
         /// What the probe said.
         output: String,
     },
+    /// Whether there is little space left on the disk of this server. While there is, writes of clients that need more are refused.
+    DiskSpace {
+        /// Whether there is.
+        low: bool,
+    },
     /// Leave the cluster in an orderly way; [`Output::Left`] follows.
     Leave,
 }
@@ -96,8 +101,11 @@ pub enum Output {
     Noticed(Notice),
     /// The cluster has been left; the process may stop.
     Left,
-    /// The state can no longer be trusted to equal the other servers': the process must stop, saying this.
+    /// This server cannot go on: the process must stop, saying this.
     Fatal(String),
+    /// The state differs from that of the other servers: the process must stop, saying this, and put its data aside, so that the next start
+    /// learns everything anew under another identity ([`crate::ServerConfig::rejoin`]).
+    Quarantine(String),
 }
 
 /// Something worth a log line.

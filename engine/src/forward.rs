@@ -118,10 +118,11 @@ impl Engine {
         }
     }
 
-    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
-    /// for its answer, since it may have done them.
+    /// Questions that an earlier leader has, and those who wait there for a lock, are asked anew: it may be dead, and gossip finds that out
+    /// much later than Raft. Writes wait for its answer, since it may have done them.
     pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
-        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
+        let movable = |ask: &Ask| matches!(ask, Ask::Read(_) | Ask::Lock(_));
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && movable(&one.job.request.ask);
         let moving: Vec<u64> =
             self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
         for number in moving {
@@ -152,6 +153,8 @@ impl Engine {
         self.waiting.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
+            server.catching_up.forget(source);
+            server.locks.forget(source);
         }
         let found = self.forwards.asked_by(source).and_then(|number| Some((number, self.forwards.remove(number)?)));
         if let Some((id, one)) = found {
@@ -159,21 +162,27 @@ impl Engine {
         }
     }
 
-    /// A write may have happened, so it is never sent twice; a question is simply asked again.
+    /// A write may have happened, so it is never sent twice; a question is simply asked again, and acquiring twice for one session is
+    /// acquiring once.
     fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
         match &one.job.request.ask {
-            Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => {
+            Ask::Write(_) | Ask::Operator(_) => {
                 self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
             }
-            Ask::Read(_) => self.ask_anew(now, one.job),
+            Ask::Read(_) | Ask::Lock(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }
     }
 
     /// Asks a question again, with what is left of its wait.
-    fn ask_anew(&mut self, now: Time, mut job: Job) {
-        if let Ask::Read(ReadRequest { wait: Some(wait), .. }) = &mut job.request.ask {
-            wait.timeout = wait.timeout.saturating_sub(now.since(job.arrived));
+    pub(crate) fn ask_anew(&mut self, now: Time, mut job: Job) {
+        let wait = match &mut job.request.ask {
+            Ask::Read(ReadRequest { wait: Some(wait), .. }) => Some(&mut wait.timeout),
+            Ask::Lock(lock) => Some(&mut lock.wait),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            *wait = wait.saturating_sub(now.since(job.arrived));
             job.arrived = now;
         }
         self.dispatch(now, job);

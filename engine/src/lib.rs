@@ -26,22 +26,29 @@
 
 mod apply;
 mod bootstrap;
+mod catch_up;
 mod cluster;
 mod config;
 mod describe;
 mod door;
 mod forward;
+mod hashes;
 mod hold;
 mod leader;
 pub mod local;
+mod lock;
 mod membership;
+mod news;
 mod proposals;
 mod reading;
 mod route;
 mod serve;
 mod server;
+mod session;
 mod source;
+mod timers;
 mod wait;
+mod watch;
 
 pub use config::{Config, Patience, ServerConfig};
 pub use door::{Input, Notice, Output, Ticket};
@@ -140,15 +147,20 @@ impl Engine {
                     self.dispatch(now, Job { source, request: *request, hops, arrived: now });
                 }
                 Message::ForwardReply { id, reply } => self.handle_forward_reply(now, from, id, *reply),
-                Message::StateHash { .. } => {}
+                Message::StateHash { index, hash } => self.handle_state_hash(from.id, index, hash),
                 Message::Abandon { id } => self.abandon(Source::Agent { origin: from, id }),
             },
             Input::Request { ticket, request } => {
-                self.dispatch(now, Job { source: Source::Front(ticket), request, hops: 0, arrived: now });
+                let source = Source::Front(ticket);
+                match self.complete(request) {
+                    Ok(request) => self.dispatch(now, Job { source, request, hops: 0, arrived: now }),
+                    Err(refusal) => self.reply(source, Reply::Refused(refusal)),
+                }
             }
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
+            Input::DiskSpace { low } => self.note_disk_space(low),
             Input::Leave => self.leave(now),
         }
         self.settle(now);
@@ -235,6 +247,9 @@ impl Engine {
             match own {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
+                Own::Expire(number) => self.handle_expire_reply(now, number, &reply),
+                Own::Lock(number) => self.handle_lock_reply(now, number, reply),
+                Own::Unlock => {}
             }
         }
         moved

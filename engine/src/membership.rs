@@ -156,6 +156,7 @@ impl Engine {
             MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap => {
                 self.give_up_on(now, member.id, None);
                 self.forget_waiters_of(member.id);
+                self.forget_locks_of(member.id);
             }
             MemberEventKind::Join | MemberEventKind::Update => {
                 self.give_up_on(now, member.id, Some(member.generation));

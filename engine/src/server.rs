@@ -1,16 +1,19 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
+use crate::catch_up::CatchingUp;
 use crate::door::{Notice, Output};
+use crate::hashes::Hashes;
 use crate::leader::Leader;
-use crate::proposals::Proposal;
+use crate::lock::Locks;
+use crate::proposals::Proposals;
 use crate::reading::ReadRounds;
+use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::RaftMessage;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time};
 use quorate_raft::{Raft, StartError};
 use quorate_store::Store;
-use std::collections::BTreeMap;
 
 /// The server part of an agent.
 pub struct Server {
@@ -20,9 +23,19 @@ pub struct Server {
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
-    pub proposals: BTreeMap<LogIndex, Proposal>,
+    pub proposals: Proposals,
     /// Questions that wait until this server has asked whether it still leads.
     pub reading: ReadRounds,
+    /// Questions that wait until this server is as far as their askers have seen.
+    pub catching_up: CatchingUp,
+    /// What ends by itself, on this server's clock.
+    pub timers: Timers,
+    /// Who waits for locks, while this server leads.
+    pub locks: Locks,
+    /// Whether the replicas are equal.
+    pub hashes: Hashes,
+    /// Whether only what frees space is written.
+    pub disk_is_low: bool,
 }
 
 impl Server {
@@ -38,16 +51,22 @@ impl Server {
             store: Store::new(),
             bootstrap_expect: server.bootstrap_expect,
             leader: None,
-            proposals: BTreeMap::new(),
+            proposals: Proposals::default(),
             reading: ReadRounds::default(),
+            catching_up: CatchingUp::default(),
+            timers: Timers::default(),
+            locks: Locks::default(),
+            hashes: Hashes::default(),
+            disk_is_low: false,
         })
     }
 
     pub fn deadline(&self) -> Option<Time> {
         let leader = self.leader.as_ref().map(|leader| leader.deadline());
-        // The log is in the order of time.
-        let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
-        [self.raft.deadline(), leader, proposal, self.reading.until].into_iter().flatten().min()
+        let timer = self.leader.as_ref().and_then(|_| self.timers.deadline());
+        let (proposal, round) = (self.proposals.deadline(), self.reading.until);
+        let waiters = [self.catching_up.deadline(), self.locks.deadline()];
+        [self.raft.deadline(), leader, timer, proposal, round].into_iter().chain(waiters).flatten().min()
     }
 
     /// Whether nothing was ever written to this server's log.
@@ -72,6 +91,12 @@ impl Engine {
         }
     }
 
+    pub(crate) fn note_disk_space(&mut self, low: bool) {
+        if let Some(server) = &mut self.server {
+            server.disk_is_low = low;
+        }
+    }
+
     pub(crate) fn handle_persisted(&mut self, now: Time, up_to: u64) {
         if let Some(server) = &mut self.server {
             server.raft.handle_persisted(now, up_to);
@@ -84,6 +109,9 @@ impl Engine {
         }
         self.time_out_proposals(now);
         self.time_out_read_round(now);
+        self.time_out_catching_up(now);
+        self.time_out_locks(now);
+        self.expire_due(now);
     }
 
     /// Moves what Raft put out to where it belongs.
@@ -125,13 +153,15 @@ impl Engine {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
         server.leader = None;
-        let proposals = std::mem::take(&mut server.proposals);
+        server.timers.stop_expiring();
+        let proposals = server.proposals.take_all();
         let reads = server.reading.take_all();
-        for Proposal { source, .. } in proposals.into_values() {
+        for proposal in proposals {
             // It may still be committed by the next leader; nobody here will know.
-            self.reply(source, Reply::Refused(Refusal::Unknown));
+            self.reply(proposal.source, Reply::Refused(Refusal::Unknown));
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
         self.move_waiters_to_leader(now);
+        self.move_locks_to_leader(now);
     }
 }
