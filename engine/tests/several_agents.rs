@@ -5,7 +5,7 @@
 
 mod world;
 
-use quorate_engine::{Config, Engine, Input};
+use quorate_engine::{Config, Input};
 use quorate_protocol::wire::stream::{Message, Origin};
 use quorate_protocol::{Ask, LocalRequest, LogIndex, ReadRequest, Refusal, Reply, Request, Wait};
 use std::time::Duration;
