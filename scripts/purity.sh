@@ -8,7 +8,7 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 pure="protocol gossip raft store engine"
-worldly='^(tokio|async-std|smol|quinn|quinn-proto|quinn-udp|hyper|hyper-util|axum|h2|mio|socket2|rustls|redb|ureq|hickory-.*) '
+worldly='^(tokio|async-std|smol|quinn|quinn-proto|quinn-udp|hyper|hyper-util|axum|h2|mio|socket2|rustls|ureq|hickory-.*) '
 
 for crate in $pure; do
     grep -q '^#!\[deny(clippy::disallowed_methods)\]$' "$crate/src/lib.rs" || {

@@ -5,12 +5,19 @@ use crate::failure::Failure;
 use clap::{ArgMatches, Command};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
+use std::io::Read;
 use std::time::Duration;
+use ureq::http::HeaderMap;
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8500";
 /// Longer than an agent holds a request for want of a leader, and than a leave takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a stream may be silent: a snapshot takes as long as it takes, but servers say something while it does. A restore is
+/// applied in one piece before its answer comes.
+const SILENCE: Duration = Duration::from_secs(300);
+/// No refusal is longer than this.
+const SENTENCE_MAX: u64 = 64 << 10;
 /// No answer is longer: a listing of a thousand values of the largest size.
 const ANSWER_MAX: u64 = 1 << 30;
 /// What a key or a name may not carry into a path as it is.
@@ -32,20 +39,48 @@ pub(crate) fn with_options(command: Command) -> Command {
     )
 }
 
-/// One agent, over HTTP.
+/// One agent, over HTTP. Copies share connections and may ask from other threads.
+#[derive(Clone)]
 pub(crate) struct Client {
     /// With scheme, without a slash at the end.
     address: String,
     token: Option<String>,
     /// Added to every query.
     query: Vec<(&'static str, String)>,
+    /// How long an answer may take as a whole.
+    patience: Duration,
     http: ureq::Agent,
 }
 
 /// An answer that came, whatever it says.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Where the store was, to wait from.
+    pub(crate) fn index(&self) -> Option<u64> {
+        number(&self.headers, "x-consul-index")
+    }
+
+    /// Where the write that it answers is in the log.
+    pub(crate) fn log_index(&self) -> Option<u64> {
+        number(&self.headers, "x-quorate-index")
+    }
+
+    /// The fencing token of the hold of the key that this is about.
+    pub(crate) fn fencing_token(&self) -> Option<u64> {
+        number(&self.headers, "x-quorate-fencing-token")
+    }
+}
+
+/// A yes whose body is still to come.
+pub(crate) struct Stream {
+    /// How many bytes a snapshot's state has before it is packed, where the agent says so: its packed length is not known before its end.
+    pub(crate) unpacked: Option<u64>,
+    pub(crate) body: Box<dyn Read>,
 }
 
 impl Client {
@@ -71,17 +106,22 @@ impl Client {
             address: address(&given)?,
             token: token(matches, env)?,
             query,
+            patience: PATIENCE,
             http: ureq::Agent::new_with_config(
                 ureq::Agent::config_builder()
                     .http_status_as_error(false)
                     .timeout_connect(Some(CONNECT_PATIENCE))
-                    .timeout_global(Some(PATIENCE))
                     .user_agent(concat!("quorate/", env!("CARGO_PKG_VERSION")))
                     // An agent is a neighbour: what a proxy calls localhost is another one.
                     .proxy(None)
                     .build(),
             ),
         })
+    }
+
+    /// The same agent, for questions whose answers are of no use later.
+    pub(crate) fn with_patience(&self, patience: Duration) -> Client {
+        Client { patience, ..self.clone() }
     }
 
     /// Asks for something. `doing` completes "Error …" and names what was wanted.
@@ -96,10 +136,42 @@ impl Client {
         self.received(doing, request.send(body))
     }
 
+    /// Has something done that is not set.
+    pub(crate) fn post(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        let request = self.prepared(self.http.post(self.url(path, query)));
+        self.received(doing, request.send_empty())
+    }
+
     /// Removes something.
     pub(crate) fn delete(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
         let request = self.prepared(self.http.delete(self.url(path, query)));
         self.received(doing, request.call())
+    }
+
+    /// Asks for something that is too long to hold.
+    pub(crate) fn get_stream(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Stream, Failure> {
+        let request = self.prepared(self.http.get(self.url(path, query)));
+        let request = request.config().timeout_global(None).timeout_per_read(Some(SILENCE)).build();
+        let response = request.call().map_err(|error| self.unreachable(doing, error))?;
+        if response.status() != 200 {
+            return Err(self.refused(doing, self.received(doing, Ok(response))?));
+        }
+        let unpacked = number(response.headers(), "x-quorate-snapshot-size");
+        let body = Box::new(response.into_body().into_with_config().limit(u64::MAX).reader());
+        Ok(Stream { unpacked, body })
+    }
+
+    /// Sets something that is too long to hold.
+    pub(crate) fn put_stream(
+        &self,
+        doing: &str,
+        path: &str,
+        body: &mut dyn Read,
+        length: u64,
+    ) -> Result<Answer, Failure> {
+        let request = self.prepared(self.http.put(self.url(path, &[]))).header("Content-Length", length.to_string());
+        let request = request.config().timeout_global(None).timeout_per_read(Some(SILENCE)).build();
+        self.received(doing, request.send(ureq::SendBody::from_reader(body)))
     }
 
     /// Asks for something that must be there.
@@ -125,9 +197,11 @@ impl Client {
 
     /// The body of an answer that says yes.
     pub(crate) fn ok(&self, doing: &str, answer: Answer) -> Result<Vec<u8>, Failure> {
-        if answer.status == 200 {
-            return Ok(answer.body);
-        }
+        if answer.status == 200 { Ok(answer.body) } else { Err(self.refused(doing, answer)) }
+    }
+
+    /// The sentence for an answer that says no.
+    pub(crate) fn refused(&self, doing: &str, answer: Answer) -> Failure {
         let said = String::from_utf8_lossy(&answer.body);
         let said = said.trim();
         let next = match answer.status {
@@ -139,9 +213,9 @@ impl Client {
             _ => "",
         };
         let (address, status) = (&self.address, answer.status);
-        Err(Failure::new(format!(
+        Failure::new(format!(
             "Error {doing}: the agent at {address} answered: Unexpected response code: {status} ({said}).{next}"
-        )))
+        ))
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
@@ -155,6 +229,7 @@ impl Client {
     }
 
     fn prepared<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        let request = request.config().timeout_global(Some(self.patience)).build();
         match &self.token {
             Some(token) => request.header("X-Consul-Token", token),
             None => request,
@@ -168,8 +243,10 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let mut response = outcome.map_err(|error| self.unreachable(doing, error))?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec();
-        Ok(Answer { status, body: body.map_err(|error| self.unreachable(doing, error))? })
+        let limit = if status == 200 { ANSWER_MAX } else { SENTENCE_MAX };
+        let body = response.body_mut().with_config().limit(limit).read_to_vec();
+        let body = body.map_err(|error| self.unreachable(doing, error))?;
+        Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body })
     }
 
     fn unreachable(&self, doing: &str, error: ureq::Error) -> Failure {
@@ -186,6 +263,10 @@ impl Client {
         };
         Failure::new(format!("Error {doing}: asked the agent at {}: {error}. {next}", self.address))
     }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// A key or a name as part of a path.

@@ -1,11 +1,12 @@
 //! From words to a command, and from its end to an exit code.
 
+use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
-use crate::{catalog, info, join, keygen, kv, leave, members, version};
+use crate::{catalog, info, join, keygen, kv, leave, lock, members, operator, session, snapshot, version};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 /// The exit code for a word that is no command, as in Consul and the shells.
 const UNKNOWN_COMMAND: i32 = 127;
@@ -18,18 +19,22 @@ pub struct Surroundings<'a> {
     pub out: &'a mut dyn Write,
     /// Standard error.
     pub err: &'a mut dyn Write,
+    /// Whether standard error is a terminal, where people watch how far something is.
+    pub err_is_terminal: bool,
     /// Environment variables.
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Runs the command that the arguments name, those after the program's own name, with the process's streams and
-/// environment. Returns the exit code: 0 done, 1 not done, 2 nothing found (`members`), 127 no such command.
+/// environment. Returns the exit code: 0 done, 1 not done, 2 nothing found (`members`) or a child that
+/// failed (`lock -child-exit-code`), 127 no such command.
 pub fn main(args: Vec<OsString>) -> i32 {
     let mut out = io::stdout().lock();
     let mut err = io::stderr().lock();
     let mut input = io::stdin();
     let env = |name: &str| std::env::var(name).ok();
-    run(args, &mut Surroundings { input: &mut input, out: &mut out, err: &mut err, env: &env })
+    let err_is_terminal = err.is_terminal();
+    run(args, &mut Surroundings { input: &mut input, out: &mut out, err: &mut err, err_is_terminal, env: &env })
 }
 
 /// The same as [`main`] with streams and environment of the caller's choice.
@@ -59,14 +64,18 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 8] = [
+const COMMANDS: [(fn() -> Command, Run); 12] = [
     (catalog::command, catalog::run),
     (info::command, info::run),
     (join::command, join::run),
     (keygen::command, keygen::run),
     (kv::command, kv::run),
     (leave::command, leave::run),
+    (lock::command, lock::run),
     (members::command, members::run),
+    (operator::command, operator::run),
+    (session::command, session::run),
+    (snapshot::command, snapshot::run),
     (version::command, version::run),
 ];
 
@@ -81,7 +90,7 @@ fn all() -> Vec<(String, String)> {
 
 fn dispatch(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> Result<i32, Failure> {
     let mut words = Vec::new();
-    for arg in crate::normalise_dashes(args) {
+    for arg in args {
         let refused = |arg: OsString| Failure::new(format!("The argument {arg:?} is not UTF-8: write it as UTF-8."));
         words.push(arg.into_string().map_err(refused)?);
     }
@@ -93,7 +102,7 @@ fn dispatch(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> Result<
         Some((first, rest)) => (first.as_str(), rest.to_vec()),
     };
     let name = match (first, rest.as_slice()) {
-        ("help" | "--help" | "-h", []) => {
+        ("help" | "--help" | "-help" | "-h", []) => {
             write!(surroundings.out, "{}", command_list())?;
             return Ok(0);
         }
@@ -102,7 +111,7 @@ fn dispatch(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> Result<
             rest = [deeper, &["--help".to_owned()]].concat();
             command
         }
-        ("--version" | "-v", _) => "version".to_owned(),
+        ("--version" | "-version" | "-v", _) => "version".to_owned(),
         _ => first.to_owned(),
     };
     let found = COMMANDS.into_iter().map(|(command, run)| (command(), run)).find(|(c, _)| c.get_name() == name);
@@ -111,6 +120,7 @@ fn dispatch(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> Result<
         return Ok(UNKNOWN_COMMAND);
     };
     let shown = format!("quorate {name}");
+    let rest = with_two_dashes(&command, rest);
     let command = command.bin_name(&shown).disable_version_flag(true);
     let matches = match command.try_get_matches_from([shown].into_iter().chain(rest)) {
         Ok(matches) => matches,
@@ -121,6 +131,19 @@ fn dispatch(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> Result<
         Err(error) => return Err(Failure::new(error.render().to_string().trim_end())),
     };
     run(&matches, surroundings).map(|()| 0)
+}
+
+fn with_two_dashes(command: &Command, words: Vec<String>) -> Vec<String> {
+    if command.get_arguments().any(Arg::is_trailing_var_arg_set) {
+        let named = |arg: &Arg, name: &str| {
+            arg.get_long() == Some(name) || arg.get_short().map(String::from).as_deref() == Some(name)
+        };
+        let has_value =
+            |name: &str| command.get_arguments().any(|arg| named(arg, name) && !arg.is_require_equals_set());
+        return normalise_leading_dashes(words, has_value);
+    }
+    let words = crate::normalise_dashes(words.into_iter().map(OsString::from));
+    words.into_iter().filter_map(|word| word.into_string().ok()).collect()
 }
 
 fn unknown(name: &str) -> String {
@@ -193,7 +216,10 @@ mod tests {
     #[test]
     fn the_list_has_every_command_once() {
         let list = command_list();
-        for name in ["agent", "catalog", "info", "join", "keygen", "kv", "leave", "members", "version"] {
+        for name in [
+            "agent", "catalog", "info", "join", "keygen", "kv", "leave", "lock", "members", "operator", "session",
+            "snapshot", "version",
+        ] {
             assert_eq!(list.matches(&format!("\n    {name} ")).count(), 1, "{name}");
         }
     }

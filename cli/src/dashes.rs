@@ -17,6 +17,23 @@ pub fn normalise_dashes(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     args.into_iter().map(one).collect()
 }
 
+/// The same for a command whose last words are another command: only up to the first word that is no option, since what follows
+/// belongs to the other. `has_value` knows the options of two words.
+pub(crate) fn normalise_leading_dashes(args: Vec<String>, has_value: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut leading = true;
+    let mut value = false;
+    let one = |arg: String| {
+        if value || !leading {
+            value = false;
+            return arg;
+        }
+        leading = arg != "--" && arg.len() > 1 && arg.starts_with('-');
+        value = leading && !arg.contains('=') && has_value(arg.trim_start_matches('-'));
+        if leading && is_long_with_one_dash(&arg) { format!("-{arg}") } else { arg }
+    };
+    args.into_iter().map(one).collect()
+}
+
 fn is_long_with_one_dash(text: &str) -> bool {
     let name = text.strip_prefix('-').unwrap_or_default().split('=').next().unwrap_or_default();
     name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -43,6 +60,22 @@ mod tests {
             ("-é", "-é"),
         ] {
             assert_eq!(normalise_dashes([given.into()]), [OsString::from(expected)], "{given}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_another_command_stay() {
+        for (given, expected) in [
+            ("-n 3 -verbose p ls -la", "-n 3 --verbose p ls -la"),
+            ("-timeout -1s -try=5s p -x", "--timeout -1s --try=5s p -x"),
+            ("p -verbose ls", "p -verbose ls"),
+            ("-verbose -- -odd ls -la", "--verbose -- -odd ls -la"),
+        ] {
+            let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(
+                normalise_leading_dashes(words(given), |name| ["n", "timeout"].contains(&name)),
+                words(expected)
+            );
         }
     }
 

@@ -16,17 +16,25 @@
 //! The binary calls [`main`] for every word but `agent`; `agent` may use [`normalise_dashes`] so that Consul's single dash
 //! works with clap, and [`command_list`] for its own help.
 
+// `lock` has threads and a clock, `snapshot` a clock for its progress.
+#![allow(clippy::disallowed_methods)]
+
 mod catalog;
 mod client;
 mod command;
 mod dashes;
+mod duration;
 mod failure;
 mod info;
 mod join;
 mod keygen;
 mod kv;
 mod leave;
+mod lock;
 mod members;
+mod operator;
+mod session;
+mod snapshot;
 mod table;
 mod version;
 

@@ -5,7 +5,8 @@
 
 mod scripted;
 
-use scripted::{Ended, Gone, Run, quorate};
+use scripted::agent::Said;
+use scripted::{Ended, Gone, Run, quorate, quorate_told};
 use std::collections::BTreeMap;
 
 /// Code 0, this output, and these requests.
@@ -110,12 +111,255 @@ fn kv_put() {
     );
     fails(quorate("kv put a/b @/no/such/file", &[]), &["/no/such/file", "readable file"]);
     fails(quorate("kv put -base64 a/b c", &[]), &["not base64"]);
-    fails(quorate("kv put -acquire a/b", &[]), &["sessions"]);
     fails(quorate("kv put -flags=-1 a/b", &[]), &["-1"]);
     fails(quorate("kv put", &[]), &["Missing KEY argument"]);
     fails(
         quorate("kv put big c", &[(413, "Request body(524289 bytes) too large, max size: 524288 bytes.")]),
         &["writing the key 'big'", "Unexpected response code: 413 (Request body(524289 bytes) too large"],
+    );
+}
+
+#[test]
+fn kv_put_that_holds() {
+    let id = "7c1a1b5e-0c64-4f0e-9d2e-6f8a3f1d2b3c";
+    let said = |text: &str| Said::new(200, text).with("X-Quorate-Fencing-Token", 42);
+    shows(
+        quorate_told(&format!("kv put -acquire -session {id} a/b me"), vec![said("true")]),
+        "Success! Lock acquired on: a/b\nFencing token: 42\n",
+        &[&format!("PUT /v1/kv/a/b?flags=0&acquire={} me", id.replace('-', "%2D"))],
+    );
+    // Servers that know no tokens tell none.
+    let old = quorate(&format!("kv put -acquire -session={id} a/b"), &[(200, "true")]);
+    assert_eq!((old.code, old.out.as_str()), (0, "Success! Lock acquired on: a/b\n"));
+    shows(
+        quorate(&format!("kv put -release -session {id} -flags=3 a/b"), &[(200, "true")]),
+        "Success! Lock released on: a/b\n",
+        &[&format!("PUT /v1/kv/a/b?flags=3&release={}", id.replace('-', "%2D"))],
+    );
+    fails(quorate("kv put -acquire -session s a/b", &[(200, "false")]), &["Did not acquire lock", "lock delay"]);
+    fails(quorate("kv put -release -session s a/b", &[(200, "false")]), &["Did not release lock", "session s"]);
+    fails(quorate("kv put -acquire a/b", &[]), &["Missing -session", "quorate session create"]);
+    fails(quorate("kv put -session s a/b", &[]), &["without one of -acquire and -release"]);
+    for two in ["-acquire -release", "-acquire -cas", "-cas -release"] {
+        fails(quorate(&format!("kv put {two} -session s a/b"), &[]), &["more than one of"]);
+    }
+    shows(
+        quorate("kv put -ttl 90s a/b c", &[(200, "true")]),
+        "Success! Data written to: a/b\n",
+        &["PUT /v1/kv/a/b?flags=0&ttl=90s c"],
+    );
+    let held = r#"[{"LockIndex":1,"Key":"a","Flags":0,"Value":null,"CreateIndex":6,"ModifyIndex":6,"Session":"s","FencingToken":6}]"#;
+    let detailed = quorate("kv get -detailed a", &[(200, held)]);
+    assert!(detailed.out.contains("\nSession          s\nFencingToken     6\nValue"), "{detailed:?}");
+}
+
+#[test]
+fn kv_export_and_import() {
+    let file = "[\n\t{\n\t\t\"key\": \"a/b\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"Yw==\"\n\t},\n\t{\n\t\t\"key\": \
+                \"a/c\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"\"\n\t}\n]\n";
+    shows(quorate("kv export a/", &[(200, TWO)]), file, &["GET /v1/kv/a/?recurse="]);
+    shows(quorate("kv export", &[(404, "")]), "[]\n", &["GET /v1/kv/?recurse="]);
+    let requests: &[&str] = &["PUT /v1/kv/a/b?flags=0 c", "PUT /v1/kv/a/c?flags=0"];
+    let piped = Run { input: file.as_bytes().to_vec(), ..Run::default() };
+    let done = "Imported: a/b\nImported: a/c\n";
+    shows(piped.against("kv import -", &[(200, "true"), (200, "true")]), done, requests);
+    let half = piped.against("kv import -", &[(200, "true"), (500, "No cluster leader")]);
+    assert_eq!((half.code, half.out.as_str()), (1, "Imported: a/b\n"));
+    assert!(half.err.contains("importing the key 'a/c'"), "{half:?}");
+    fails(quorate("kv import", &[]), &["Missing DATA"]);
+    fails(quorate("kv import {", &[]), &["export", "quorate kv export"]);
+    // Nothing is set where a later entry is bad.
+    let good = r#"{"key":"a","value":""}"#;
+    for (bad, why) in [
+        (r#"{"key":"b","value":"!"}"#, "value of b is not base64"),
+        (r#"{"value":""}"#, "key"),
+        (r#"{"key":""}"#, "no key"),
+    ] {
+        fails(quorate(&format!("kv import [{good},{bad}]"), &[]), &[why]);
+    }
+}
+
+#[test]
+fn kv_watch() {
+    let put = |index: u64, key: &str, value: &str, id: &str| {
+        format!(
+            "event: put\n{id}data: {{\"Key\":\"{key}\",\"Value\":\"{value}\",\"Flags\":0,\"ModifyIndex\":{index}}}\n\n"
+        )
+    };
+    let begin = "event: progress\nid: 10\ndata: {\"Index\":10}\n\n";
+    let first = format!("{begin}{}: the leader is lost\n\n", put(11, "a/b", "Yw==", "id: 11\n"));
+    // A write of two keys has an id at its end only: who breaks off in it is told both again.
+    let second = put(12, "a/b", "ZA==", "");
+    let third = format!("{second}event: delete\nid: 12\ndata: {{\"Key\":\"a/c\",\"ModifyIndex\":12}}\n\n");
+    let ended = quorate("kv watch -recurse a/", &[(200, &first), (200, &third), (500, "No cluster leader")]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, "11 put a/b:c\n12 put a/b:d\n12 delete a/c\n"), "{ended:?}");
+    assert!(ended.err.contains("watching 'a/'") && ended.err.contains("No cluster leader"), "{ended:?}");
+    let asked = ["", "&index=11", "&index=12"].map(|index| format!("GET /v1/kv/a/?stream=&recurse={index}"));
+    assert_eq!(ended.asked, asked);
+
+    let json = quorate("kv watch -format=json -index 10 a/b", &[(200, &first), (200, "")]);
+    assert_eq!(
+        json.out,
+        "{\"op\":\"put\",\"index\":11,\"key\":\"a/b\",\"flags\":0,\"session\":null,\"value\":\"Yw==\"}\n"
+    );
+    assert!(json.err.contains("the stream ended. Go on with -index=11."), "{json:?}");
+    assert_eq!(json.asked[0], "GET /v1/kv/a/b?stream=&index=10");
+    fails(
+        quorate("kv watch -index=3 a", &[(200, "event: compacted\ndata: {\"Since\":9}\n\n")]),
+        &["no longer remember", "index 3", "quorate kv get"],
+    );
+    fails(quorate("kv watch", &[]), &["Missing KEY"]);
+    fails(quorate("kv watch a", &[(200, "event: put\ndata: {\n\n")]), &["not what an agent says"]);
+}
+
+const SESSION: &str = r#"[{"ID":"7c1a","Name":"web","Node":"n1","LockDelay":15000000000,"Behavior":"release","TTL":"10s",
+    "NodeChecks":["serfHealth"],"ServiceChecks":[{"ID":"web-1","Namespace":""}],"CreateIndex":7,"ModifyIndex":7},
+    {"ID":"0a","Name":"","Node":"n1","LockDelay":0,"Behavior":"delete","TTL":"","NodeChecks":[],"ServiceChecks":null}]"#;
+
+#[test]
+fn session() {
+    shows(
+        quorate("session create", &[(200, r#"{"ID":"7c1a"}"#)]),
+        "7c1a\n",
+        &[r#"PUT /v1/session/create {"LockDelay":"15s","Behavior":"release"}"#],
+    );
+    let all = "session create -name web -node n1 -ttl 10s -exact-ttl -lock-delay=0s -behavior delete -node-check= -service-check web-1";
+    shows(
+        quorate(all, &[(200, r#"{"ID":"7c1a"}"#)]),
+        "7c1a\n",
+        &[
+            "PUT /v1/session/create {\"Name\":\"web\",\"Node\":\"n1\",\"TTL\":\"10s\",\"LockDelay\":\"0s\",\"Behavior\":\"delete\",\
+           \"ExactTTL\":true,\"NodeChecks\":[],\"ServiceChecks\":[{\"ID\":\"web-1\"}]}",
+        ],
+    );
+    fails(
+        quorate("session create -ttl 1s", &[(500, "Invalid Session TTL '1000000000', must be between [10s=24h0m0s]")]),
+        &["must be between"],
+    );
+    fails(quorate("session create -behavior keep", &[]), &["release, delete"]);
+    shows(
+        quorate("session destroy 7c1a", &[(200, "true")]),
+        "Session destroyed: 7c1a\n",
+        &["PUT /v1/session/destroy/7c1a"],
+    );
+    shows(quorate("session renew 7c1a", &[(200, SESSION)]), "Session renewed: 7c1a\n", &["PUT /v1/session/renew/7c1a"]);
+    fails(quorate("session renew 7c1a", &[(404, "Session id '7c1a' not found")]), &["No session exists", "7c1a"]);
+    shows(
+        quorate("session info 7c1a", &[(200, SESSION)]),
+        "ID             7c1a\nName           web\nNode           n1\nTTL            10s\nExactTTL       false\n\
+         Behavior       release\nLockDelay      15s\nNodeChecks     serfHealth\nServiceChecks  web-1\n\
+         CreateIndex    7\nModifyIndex    7\n",
+        &["GET /v1/session/info/7c1a"],
+    );
+    fails(quorate("session info 7c1a", &[(200, "[]")]), &["No session exists"]);
+    shows(
+        quorate("session list", &[(200, SESSION)]),
+        "ID    Node  Name  TTL   Behavior\n0a    n1    -     none  delete\n7c1a  n1    web   10s   release\n",
+        &["GET /v1/session/list"],
+    );
+    shows(quorate("session list -node n2", &[(200, "[]")]), "There are no sessions.\n", &["GET /v1/session/node/n2"]);
+    fails(quorate("session destroy", &[]), &["<ID>"]);
+}
+
+const PEERS: &str = r#"{"Servers":[
+    {"ID":"0dbe","Node":"s1","Address":"10.0.0.1:8301","Leader":true,"ProtocolVersion":"3","Voter":true},
+    {"ID":"1f","Node":"(unknown)","Address":"10.0.0.2:8301","Leader":false,"ProtocolVersion":"3","Voter":false}],"Index":9}"#;
+
+#[test]
+fn operator_raft() {
+    shows(
+        quorate("operator raft list-peers", &[(200, PEERS)]),
+        "Node       ID    Address        State     Voter  RaftProtocol\n\
+         s1         0dbe  10.0.0.1:8301  leader    true   3\n\
+         (unknown)  1f    10.0.0.2:8301  follower  false  3\n",
+        &["GET /v1/operator/raft/configuration"],
+    );
+    shows(
+        quorate("operator raft remove-peer -id 1f", &[(200, "")]),
+        "Removed peer with id \"1f\"\n",
+        &["DELETE /v1/operator/raft/peer?id=1f"],
+    );
+    shows(
+        quorate("operator raft remove-peer -address=10.0.0.2:8301", &[(200, "")]),
+        "Removed peer with address \"10.0.0.2:8301\"\n",
+        &["DELETE /v1/operator/raft/peer?address=10%2E0%2E0%2E2%3A8301"],
+    );
+    for which in ["", "-id 1f -address 10.0.0.2:8301"] {
+        fails(quorate(&format!("operator raft remove-peer {which}"), &[]), &["one of -id and -address", "list-peers"]);
+    }
+    let unknown = "address \"nope\" was not found in the Raft configuration";
+    fails(quorate("operator raft remove-peer -address nope", &[(500, unknown)]), &[unknown]);
+    let done = r#"{"Success":true}"#;
+    shows(
+        quorate("operator raft transfer-leader", &[(200, done)]),
+        "Success\n",
+        &["POST /v1/operator/raft/transfer-leader"],
+    );
+    shows(
+        quorate("operator raft transfer-leader -id 1f", &[(200, done)]),
+        "Success\n",
+        &["POST /v1/operator/raft/transfer-leader?id=1f"],
+    );
+}
+
+#[test]
+fn nobody_gives_up_a_quorum_unwarned() {
+    let warned = quorate("operator raft recover-quorum", &[]);
+    assert_eq!(warned.asked, [""; 0]);
+    fails(warned, &["LOST", "TWO clusters", "-i-accept-losing-writes"]);
+    assert!(quorate("operator raft recover-quorum -help", &[]).out.contains("TWO clusters"));
+    let done = quorate("operator raft recover-quorum -i-accept-losing-writes", &[(200, r#"{"Success":true}"#)]);
+    assert!(done.code == 0 && done.out.contains("the only one"), "{done:?}");
+    assert_eq!(done.asked, ["POST /v1/operator/raft/recover-quorum?confirm=i%2Daccept%2Dlosing%2Dwrites"]);
+    fails(
+        quorate("operator raft recover-quorum -i-accept-losing-writes", &[(400, "a leader is known")]),
+        &["recovering", "a leader is known"],
+    );
+}
+
+const AUTOPILOT: &str = r#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","MaxTrailingLogs":250,"MinQuorum":0,
+    "ServerStabilizationTime":"10s","RedundancyZoneTag":"","CreateIndex":4,"ModifyIndex":11}"#;
+
+#[test]
+fn operator_autopilot() {
+    shows(
+        quorate("operator autopilot get-config", &[(200, AUTOPILOT)]),
+        "CleanupDeadServers = true\nLastContactThreshold = 200ms\nMaxTrailingLogs = 250\nMinQuorum = 0\n\
+         ServerStabilizationTime = 10s\nRedundancyZoneTag = \n",
+        &["GET /v1/operator/autopilot/configuration"],
+    );
+    shows(
+        quorate(
+            "operator autopilot set-config -min-quorum=3 -cleanup-dead-servers=false",
+            &[(200, AUTOPILOT), (200, "true")],
+        ),
+        "Configuration updated!\n",
+        &[
+            "GET /v1/operator/autopilot/configuration",
+            "PUT /v1/operator/autopilot/configuration?cas=11 {\"CleanupDeadServers\":false,\"LastContactThreshold\":\"200ms\",\
+             \"MaxTrailingLogs\":250,\"MinQuorum\":3,\"ServerStabilizationTime\":\"10s\",\"RedundancyZoneTag\":\"\",\
+             \"CreateIndex\":4,\"ModifyIndex\":11}",
+        ],
+    );
+    let raced = quorate("operator autopilot set-config -max-trailing-logs 9", &[(200, AUTOPILOT), (200, "false")]);
+    fails(raced, &["changed meanwhile", "get-config"]);
+    fails(quorate("operator autopilot set-config", &[]), &["Nothing to change"]);
+    fails(quorate("operator autopilot set-config -min-quorum=-1", &[]), &["-1"]);
+    let state = r#"{"Healthy":false,"FailureTolerance":1,"Leader":"0dbe","Voters":["0dbe","1f"],"Servers":{
+        "1f":{"ID":"1f","Name":"s2","Address":"10.0.0.2:8301","NodeStatus":"failed","Status":"voter","LastContact":"3s",
+              "LastTerm":2,"LastIndex":40,"Healthy":false},
+        "0dbe":{"ID":"0dbe","Name":"s1","Address":"10.0.0.1:8301","NodeStatus":"alive","Status":"leader","LastContact":"0s",
+              "LastTerm":2,"LastIndex":47,"Healthy":true}}}"#;
+    shows(
+        quorate("operator autopilot state", &[(200, state)]),
+        "Healthy:            false\nFailure Tolerance:  1\nLeader:             0dbe\nVoters:             0dbe, 1f\n\n\
+         Name  ID    Address        Status  Node Status  Healthy  Last Contact  Last Term  Last Index\n\
+         s1    0dbe  10.0.0.1:8301  leader  alive        true     0s            2          47\n\
+         s2    1f    10.0.0.2:8301  voter   failed       false    3s            2          40\n",
+        &["GET /v1/operator/autopilot/state"],
+    );
+    assert!(
+        quorate("operator autopilot state -format=json", &[(200, state)]).out.starts_with("{\n  \"Healthy\": false,")
     );
 }
 
@@ -300,8 +544,13 @@ fn a_reader_that_has_gone_is_no_error() {
         let mut err = Vec::new();
         let env: BTreeMap<String, String> = BTreeMap::new();
         let look = |name: &str| env.get(name).cloned();
-        let mut surroundings =
-            quorate_cli::Surroundings { input: &mut std::io::empty(), out: &mut Gone, err: &mut err, env: &look };
+        let mut surroundings = quorate_cli::Surroundings {
+            input: &mut std::io::empty(),
+            out: &mut Gone,
+            err: &mut err,
+            err_is_terminal: false,
+            env: &look,
+        };
         let args = line.split_whitespace().map(Into::into).collect();
         assert_eq!(quorate_cli::run(args, &mut surroundings), 0, "{line}");
         assert!(err.is_empty(), "{line}");

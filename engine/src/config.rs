@@ -1,10 +1,10 @@
 //! What an engine is told at the start.
 
 use crate::local::SavedLocal;
-use bytes::Bytes;
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::raft::{HardState, LogEntry, SnapshotMeta};
-use quorate_protocol::{AutopilotConfig, CheckDefinition, NodeId, Service};
+use quorate_protocol::raft::{HardState, LogEntry};
+use quorate_protocol::{CheckDefinition, NodeId, Service};
+use quorate_raft::Snapshot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Config {
     pub node_checks: Vec<CheckDefinition>,
     /// What [`crate::Output::SaveLocal`] saved before the restart.
     pub saved: SavedLocal,
-    /// The shortest TTL of a session that the front doors of this agent take (Consul's `session_ttl_min`, 10 s); as low as a second is safe.
+    /// The shortest TTL that a session may have (Consul: 10 s).
     pub session_ttl_min: Duration,
     /// The patience of the engine.
     pub patience: Patience,
@@ -53,45 +53,66 @@ pub struct Config {
 pub struct ServerConfig {
     /// How many servers must be seen before the first configuration is made; 0: never make one, wait to be added.
     pub bootstrap_expect: usize,
+    /// It lost what it had on disk and begins anew under another identity: it never makes a configuration, whatever
+    /// `bootstrap_expect` says.
+    pub rejoin: bool,
     /// Raft's shortest election timeout.
     pub election_timeout: Duration,
     /// How often a leader shows that it is there.
     pub heartbeat_interval: Duration,
     /// The vote and term from disk.
     pub hard_state: HardState,
-    /// The snapshot from disk, in its chunks.
-    pub snapshot: Option<(SnapshotMeta, Vec<Bytes>)>,
-    /// The log from disk: what follows the snapshot, or begins before its end.
+    /// The newest snapshot from disk.
+    pub snapshot: Option<Snapshot>,
+    /// The log from disk; together with the snapshot it is without gaps.
     pub entries: Vec<LogEntry>,
-    /// This server lost its data: it never makes a first configuration, and waits until the others have added it.
-    pub rejoin: bool,
-    /// After so many entries the server saves a snapshot (Consul's `raft_snapshot_threshold`, here 8192: a restart then reads less than a
-    /// hundred milliseconds' worth of log).
-    pub snapshot_threshold: u64,
-    /// After so many bytes of entries it does so, too: large values must not fill memory and disk before the threshold is reached.
-    pub snapshot_max_log_bytes: u64,
-    /// How many entries stay in the log behind a snapshot, for servers that are a little behind (Consul's `raft_trailing_logs`).
-    pub trailing_entries: u64,
-    /// How the leader looks after servers as long as nobody has set that.
-    pub autopilot: AutopilotConfig,
+    /// When the state is written down so that the log can be cut.
+    pub snapshots: SnapshotPolicy,
 }
 
-impl Default for ServerConfig {
-    /// A server of a LAN with nothing on its disk, that waits to be added.
-    fn default() -> ServerConfig {
+impl ServerConfig {
+    /// A new server, which has nothing on disk, in a LAN.
+    pub fn lan(bootstrap_expect: usize) -> ServerConfig {
         ServerConfig {
-            bootstrap_expect: 0,
+            bootstrap_expect,
+            rejoin: false,
+            // A killed leader is replaced within a second.
             election_timeout: Duration::from_millis(300),
             heartbeat_interval: Duration::from_millis(60),
             hard_state: HardState::default(),
             snapshot: None,
             entries: Vec::new(),
-            rejoin: false,
-            snapshot_threshold: 8192,
-            snapshot_max_log_bytes: 64 * 1024 * 1024,
-            trailing_entries: 4096,
-            autopilot: AutopilotConfig::default(),
+            snapshots: SnapshotPolicy::default(),
         }
+    }
+
+    /// With Raft's timeouts multiplied (`performance.raft_multiplier`).
+    #[must_use]
+    pub fn slower(self, multiplier: u32) -> ServerConfig {
+        ServerConfig {
+            election_timeout: self.election_timeout * multiplier,
+            heartbeat_interval: self.heartbeat_interval * multiplier,
+            ..self
+        }
+    }
+}
+
+/// When the state is written down so that the log can be cut. Whichever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotPolicy {
+    /// After this many entries (Consul: `raft_snapshot_threshold`).
+    pub entries: u64,
+    /// After entries of this many bytes.
+    pub bytes: u64,
+    /// How many entries are kept behind a snapshot for servers that are a little late (Consul: `raft_trailing_logs`).
+    pub trailing: u64,
+}
+
+impl Default for SnapshotPolicy {
+    /// With small values a snapshot a second under the heaviest load would cost more than the log does; with these the log and its copy
+    /// in memory stay below about 64 MiB.
+    fn default() -> SnapshotPolicy {
+        SnapshotPolicy { entries: 65_536, bytes: 32 * 1024 * 1024, trailing: 4096 }
     }
 }
 
@@ -111,8 +132,6 @@ pub struct Patience {
     pub sync_retry: Duration,
     /// Between two comparisons of all members and the catalogue by the leader (Consul: 60 s).
     pub reconcile: Duration,
-    /// Between two looks of the leader at the health of the servers (Consul: 2 s).
-    pub review: Duration,
 }
 
 impl Default for Patience {
@@ -124,7 +143,6 @@ impl Default for Patience {
             sync: Duration::from_secs(60),
             sync_retry: Duration::from_secs(3),
             reconcile: Duration::from_secs(60),
-            review: Duration::from_secs(2),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::door::Output;
 use crate::source::{Job, Source};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{Ask, NodeId, ReadRequest, Refusal, Reply, Time};
+use quorate_protocol::{Ask, NodeId, ReadRequest, Refusal, Reply, Time, Wait};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -118,11 +118,10 @@ impl Engine {
         }
     }
 
-    /// Questions that an earlier leader has, and those who wait there for a lock, are asked anew: it may be dead, and gossip finds that out
-    /// much later than Raft. Writes wait for its answer, since it may have done them.
+    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
+    /// for its answer, since it may have done them.
     pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
-        let movable = |ask: &Ask| matches!(ask, Ask::Read(_) | Ask::Lock(_));
-        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && movable(&one.job.request.ask);
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
         let moving: Vec<u64> =
             self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
         for number in moving {
@@ -151,10 +150,9 @@ impl Engine {
     pub(crate) fn abandon(&mut self, source: Source) {
         self.holding.forget(source);
         self.waiting.forget(source);
+        self.locks.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
-            server.catching_up.forget(source);
-            server.locks.forget(source);
         }
         let found = self.forwards.asked_by(source).and_then(|number| Some((number, self.forwards.remove(number)?)));
         if let Some((id, one)) = found {
@@ -162,22 +160,22 @@ impl Engine {
         }
     }
 
-    /// A write may have happened, so it is never sent twice; a question is simply asked again, and acquiring twice for one session is
-    /// acquiring once.
+    /// A write may have happened, so it is never sent twice; a question is simply asked again.
     fn unanswered(&mut self, now: Time, one: InFlight, refusal: Refusal) {
         match &one.job.request.ask {
             Ask::Write(_) | Ask::Operator(_) => {
                 self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
             }
+            // To acquire a key for the session that holds it changes nothing.
             Ask::Read(_) | Ask::Lock(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }
     }
 
     /// Asks a question again, with what is left of its wait.
-    pub(crate) fn ask_anew(&mut self, now: Time, mut job: Job) {
+    fn ask_anew(&mut self, now: Time, mut job: Job) {
         let wait = match &mut job.request.ask {
-            Ask::Read(ReadRequest { wait: Some(wait), .. }) => Some(&mut wait.timeout),
+            Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
             Ask::Lock(lock) => Some(&mut lock.wait),
             _ => None,
         };

@@ -1,110 +1,104 @@
-//! Whether the replicas are still equal: servers tell each other the rolling hash of their store at the same indexes, and one that finds itself
-//! different from a majority stops, to come back as a new server that learns everything anew.
+//! Whether the replicas are still equal: servers tell each other the rolling hash of their store every so many entries.
+//!
+//! Equal logs applied by equal code give equal hashes. A server that finds a majority of the voters agreeing on another hash at the
+//! same index is the one that drifted (a bug, a broken memory): what it says can no longer be trusted, so it takes itself out and begins
+//! anew from the others' snapshot (etcd's v3.5 post-mortem is what happens without).
 
 use crate::Engine;
-use crate::door::Output;
-use quorate_protocol::wire::stream::{Destination, Message};
+use crate::door::{Notice, Output};
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{LogIndex, NodeId};
 use std::collections::BTreeMap;
 
-/// Hashes are told at the multiples of this: seldom enough to cost nothing, often enough to find a difference within seconds under load.
+/// Entries between two comparisons: under load a few a second, and each costs one message of 30 bytes per pair.
 const INTERVAL: u64 = 1024;
+/// Comparisons that are remembered per server, so that those who apply at different times still meet.
+const REMEMBERED: usize = 16;
 
-/// So many indexes are remembered. A server that is further behind the others than this many intervals compares later ones.
-const MAX_REMEMBERED: usize = 64;
-
-/// The hashes at recent indexes.
+/// The latest hashes, by server and index; this server's own under its own identity.
 #[derive(Debug, Default)]
 pub struct Hashes {
-    own: BTreeMap<LogIndex, u64>,
-    others: BTreeMap<LogIndex, BTreeMap<NodeId, u64>>,
+    known: BTreeMap<NodeId, BTreeMap<LogIndex, u64>>,
+}
+
+/// What a comparison shows.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Unknown,
+    /// Somebody differs, and who is right is not known.
+    Differs,
+    /// Most differ from this server, and agree.
+    Alone,
 }
 
 impl Hashes {
-    fn note_own(&mut self, index: LogIndex, hash: u64) {
-        self.own.insert(index, hash);
-        forget_oldest(&mut self.own);
-    }
-
-    fn note_other(&mut self, from: NodeId, index: LogIndex, hash: u64) {
-        self.others.entry(index).or_default().insert(from, hash);
-        forget_oldest(&mut self.others);
-    }
-
-    /// How many of these voters have one and the same hash that is not the own one, if it is more than half of them; and how many have any other.
-    fn difference(&self, index: LogIndex, voters: &[NodeId]) -> Difference {
-        let (Some(own), Some(others)) = (self.own.get(&index), self.others.get(&index)) else {
-            return Difference::None;
-        };
-        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-        for (_, hash) in others.iter().filter(|(id, hash)| voters.contains(id) && *hash != own) {
-            *counts.entry(*hash).or_default() += 1;
-        }
-        match counts.values().max() {
-            Some(most) if *most > voters.len() / 2 => Difference::FromMajority,
-            Some(_) => Difference::FromSome,
-            None => Difference::None,
+    fn note(&mut self, id: NodeId, index: LogIndex, hash: u64) {
+        let known = self.known.entry(id).or_default();
+        known.insert(index, hash);
+        while known.len() > REMEMBERED {
+            known.pop_first();
         }
     }
-}
 
-#[derive(Debug, PartialEq, Eq)]
-enum Difference {
-    None,
-    /// Somebody has drifted; who, nobody can tell from this.
-    FromSome,
-    /// This server has.
-    FromMajority,
-}
-
-fn forget_oldest<T>(map: &mut BTreeMap<LogIndex, T>) {
-    while map.len() > MAX_REMEMBERED {
-        map.pop_first();
+    fn compare(&self, me: NodeId, index: LogIndex, voters: &[NodeId]) -> Verdict {
+        let at = |id: &NodeId| self.known.get(id).and_then(|known| known.get(&index)).copied();
+        let Some(mine) = at(&me) else { return Verdict::Unknown };
+        let mut others: BTreeMap<u64, usize> = BTreeMap::new();
+        voters.iter().filter(|id| **id != me).filter_map(at).for_each(|hash| *others.entry(hash).or_default() += 1);
+        let different = others.iter().filter(|(hash, _)| **hash != mine).map(|(_, count)| *count);
+        match different.max() {
+            Some(count) if count * 2 > voters.len() => Verdict::Alone,
+            Some(_) => Verdict::Differs,
+            None => Verdict::Unknown,
+        }
     }
 }
 
 impl Engine {
-    /// An entry was applied: at every so many, the others are told the hash there.
-    pub(crate) fn share_hash(&mut self, index: LogIndex) {
-        if index.0 % INTERVAL != 0 {
+    /// Tells the other voters the hash, where the entry just applied is one at which they compare.
+    pub(crate) fn tell_hash(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let (index, hash) = (server.store.applied_index(), server.store.hash());
+        if !index.0.is_multiple_of(INTERVAL) {
             return;
         }
-        let Some(server) = &mut self.server else { return };
-        let hash = server.store.hash();
-        server.hashes.note_own(index, hash);
-        let others: Vec<NodeId> =
-            server.raft.configuration().peers.keys().copied().filter(|id| *id != self.config.id).collect();
-        for id in others {
+        server.hashes.note(self.config.id, index, hash);
+        let voters: Vec<NodeId> = server.raft.configuration().voters().filter(|id| *id != self.config.id).collect();
+        for id in voters {
             if let Some(address) = self.address_of(id) {
                 let to = Destination { id: Some(id), address };
                 self.outputs.push_back(Output::Message { to, message: Message::StateHash { index, hash } });
             }
         }
-        self.compare_hashes(index);
+        self.judge(index);
     }
 
-    /// Takes another voter's hash.
-    pub(crate) fn handle_state_hash(&mut self, from: NodeId, index: LogIndex, hash: u64) {
+    /// Takes another server's hash.
+    pub(crate) fn handle_state_hash(&mut self, from: Origin, index: LogIndex, hash: u64) {
         let Some(server) = &mut self.server else { return self.count("state_hashes_to_client") };
-        if index.0 % INTERVAL != 0 || !server.raft.configuration().is_voter(from) {
-            return self.count("state_hashes_unexpected");
+        if !server.raft.configuration().is_voter(from.id) || self.is_foreign(from.id) {
+            return self.count("state_hashes_from_strangers");
         }
-        server.hashes.note_other(from, index, hash);
-        self.compare_hashes(index);
+        if let Some(server) = &mut self.server {
+            server.hashes.note(from.id, index, hash);
+        }
+        self.judge(index);
     }
 
-    fn compare_hashes(&mut self, index: LogIndex) {
+    fn judge(&mut self, index: LogIndex) {
         let Some(server) = &self.server else { return };
         let voters: Vec<NodeId> = server.raft.configuration().voters().collect();
-        match server.hashes.difference(index, &voters) {
-            Difference::None => {}
-            Difference::FromSome => self.count("state_hashes_different"),
-            Difference::FromMajority => {
-                let why = format!(
-                    "the state of this server at log index {index} differs from that of a majority of the servers: \
-                     it must be put aside and learnt anew from them"
-                );
-                self.outputs.push_back(Output::Quarantine(why));
+        match server.hashes.compare(self.config.id, index, &voters) {
+            Verdict::Unknown => {}
+            Verdict::Differs => {
+                self.count("state_hash_mismatches");
+                self.outputs.push_back(Output::Noticed(Notice::ReplicaDiffers { index }));
+            }
+            Verdict::Alone => {
+                self.count("state_hash_mismatches");
+                self.outputs.push_back(Output::Quarantine(format!(
+                    "the state at log index {index} differs from the one that a majority of the servers has: this replica drifted apart"
+                )));
             }
         }
     }
@@ -114,34 +108,31 @@ impl Engine {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_a_majority_that_agrees_is_right() {
-        let voters: Vec<NodeId> = (1..=5).map(|id| NodeId([id; 16])).collect();
-        let at = LogIndex(INTERVAL);
-        // This server is the first voter and has hash 1.
-        let cases = [
-            (&[(2, 1), (3, 1)][..], Difference::None),
-            (&[(2, 9), (3, 1)], Difference::FromSome),
-            (&[(2, 9), (3, 9)], Difference::FromSome),
-            (&[(2, 9), (3, 9), (4, 9)], Difference::FromMajority),
-            (&[(2, 9), (3, 9), (4, 8), (5, 7)], Difference::FromSome),
-            (&[(2, 9), (3, 9), (7, 9)], Difference::FromSome),
-        ];
-        for (others, expected) in cases {
-            let mut hashes = Hashes::default();
-            hashes.note_own(at, 1);
-            others.iter().for_each(|(id, hash)| hashes.note_other(NodeId([*id; 16]), at, *hash));
-            assert_eq!(hashes.difference(at, &voters), expected, "{others:?}");
-        }
+    const fn id(n: u8) -> NodeId {
+        NodeId([n; 16])
+    }
+
+    fn verdict(hashes: &[(u8, u64)]) -> Verdict {
+        let mut known = Hashes::default();
+        hashes.iter().for_each(|(n, hash)| known.note(id(*n), LogIndex(1024), *hash));
+        known.compare(id(1), LogIndex(1024), &[id(1), id(2), id(3)])
     }
 
     #[test]
-    fn memory_is_bounded() {
-        let mut hashes = Hashes::default();
-        for number in 0..1000 {
-            hashes.note_own(LogIndex(number * INTERVAL), 1);
-            hashes.note_other(NodeId([1; 16]), LogIndex(number * INTERVAL), 1);
-        }
-        assert_eq!((hashes.own.len(), hashes.others.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
+    fn only_a_majority_makes_a_server_doubt_itself() {
+        assert_eq!(verdict(&[(1, 7), (2, 7), (3, 7)]), Verdict::Unknown, "all are equal");
+        assert_eq!(verdict(&[(1, 7), (2, 8)]), Verdict::Differs, "one against one");
+        assert_eq!(verdict(&[(1, 7), (2, 8), (3, 9)]), Verdict::Differs, "no two agree");
+        assert_eq!(verdict(&[(1, 7), (2, 7), (3, 9)]), Verdict::Differs, "the third is the odd one");
+        assert_eq!(verdict(&[(1, 7), (2, 8), (3, 8)]), Verdict::Alone);
+        assert_eq!(verdict(&[(2, 8), (3, 8)]), Verdict::Unknown, "this server is not there yet");
+        assert_eq!(verdict(&[(1, 7), (4, 8), (5, 8)]), Verdict::Unknown, "strangers do not count");
+    }
+
+    #[test]
+    fn few_are_remembered() {
+        let mut known = Hashes::default();
+        (0..100).for_each(|index| known.note(id(1), LogIndex(index), index));
+        assert_eq!(known.known[&id(1)].len(), REMEMBERED);
     }
 }

@@ -24,9 +24,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
-mod apply;
 mod bootstrap;
-mod catch_up;
 mod cluster;
 mod config;
 mod describe;
@@ -38,27 +36,26 @@ mod leader;
 pub mod local;
 mod lock;
 mod membership;
-mod news;
-mod proposals;
-mod reading;
 mod route;
 mod serve;
 mod server;
 mod session;
+mod snapshots;
 mod source;
+mod stop;
 mod timers;
 mod wait;
-mod watch;
 
-pub use config::{Config, Patience, ServerConfig};
+pub use config::{Config, Patience, ServerConfig, SnapshotPolicy};
 pub use door::{Input, Notice, Output, Ticket};
 pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
-pub use quorate_raft::StartError;
+pub use quorate_raft::{Snapshot, StartError};
 
 use forward::Forwards;
 use hold::Holding;
 use local::Local;
+use lock::Locks;
 use membership::Joins;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
@@ -68,6 +65,7 @@ use rand_chacha::ChaCha8Rng;
 use server::Server;
 use source::{Job, Own, Source};
 use std::collections::{BTreeMap, VecDeque};
+use stop::Ending;
 use wait::Waiting;
 
 /// One agent's decisions. See the [crate] for its verbs.
@@ -83,12 +81,13 @@ pub struct Engine {
     holding: Holding,
     /// Blocking questions that this server answers when something changes.
     waiting: Waiting,
+    /// Those who wait for locks, while this server leads.
+    locks: Locks,
     /// Joins that a person is waiting for.
     joins: Joins,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
-    leaving: bool,
-    left_told: bool,
+    ending: Ending,
     rng: ChaCha8Rng,
     /// Replies to questions that the engine asked itself, not yet looked at.
     own_replies: VecDeque<(Own, Reply)>,
@@ -112,10 +111,10 @@ impl Engine {
             forwards: Forwards::new(config.generation),
             holding: Holding::default(),
             waiting: Waiting::default(),
+            locks: Locks::default(),
             joins: Joins::default(),
             preferred_server: None,
-            leaving: false,
-            left_told: false,
+            ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             own_replies: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -147,21 +146,23 @@ impl Engine {
                     self.dispatch(now, Job { source, request: *request, hops, arrived: now });
                 }
                 Message::ForwardReply { id, reply } => self.handle_forward_reply(now, from, id, *reply),
-                Message::StateHash { index, hash } => self.handle_state_hash(from.id, index, hash),
+                Message::StateHash { index, hash } => self.handle_state_hash(from, index, hash),
                 Message::Abandon { id } => self.abandon(Source::Agent { origin: from, id }),
             },
             Input::Request { ticket, request } => {
                 let source = Source::Front(ticket);
                 match self.complete(request) {
                     Ok(request) => self.dispatch(now, Job { source, request, hops: 0, arrived: now }),
-                    Err(refusal) => self.reply(source, Reply::Refused(refusal)),
+                    Err(refusal) => self.reply(source, refusal),
                 }
             }
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
+            Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
+            Input::DiskSpace { low } => self.handle_disk_space(low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
-            Input::DiskSpace { low } => self.note_disk_space(low),
             Input::Leave => self.leave(now),
+            Input::Stop => self.stop(now),
         }
         self.settle(now);
     }
@@ -175,6 +176,8 @@ impl Engine {
         self.time_out_forwards(now);
         self.time_out_holding(now);
         self.time_out_waiting(now);
+        self.time_out_locks(now);
+        self.time_out_timers(now);
         self.time_out_joins(now);
         self.time_out_local(now);
         self.time_out_leader(now);
@@ -189,8 +192,10 @@ impl Engine {
             self.forwards.deadline(),
             self.holding.deadline(),
             self.waiting.deadline(),
+            self.locks.deadline(),
             self.joins.deadline(),
             self.local.deadline(),
+            self.ending.stop_at,
         ]
         .into_iter()
         .flatten()
@@ -235,10 +240,7 @@ impl Engine {
                 break;
             }
         }
-        if self.leaving && !self.left_told && self.gossip.has_left() {
-            self.left_told = true;
-            self.outputs.push_back(Output::Left);
-        }
+        self.end_if_done(now);
     }
 
     fn settle_own_replies(&mut self, now: Time) -> bool {
@@ -247,9 +249,9 @@ impl Engine {
             match own {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
-                Own::Expire(number) => self.handle_expire_reply(now, number, &reply),
                 Own::Lock(number) => self.handle_lock_reply(now, number, reply),
-                Own::Unlock => {}
+                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session.
+                Own::Expire | Own::GiveUpLock => {}
             }
         }
         moved

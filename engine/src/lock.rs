@@ -1,35 +1,25 @@
-//! Waiting for a lock: one queue for each key, on the leader.
+//! Waiting for locks: a queue per key on the leader.
 //!
-//! ```text
-//!   Ask::Lock ──▶ queue of its key ── head, when the key may be free ──▶ KvWrite::Acquire ──▶ Acquired: told, and gone
-//!                     ▲   │                                                     │
-//!                     │   └── time is up: told who holds it                     └ Held: waits on
-//!                     └────── the key changed (News): the head tries again
-//! ```
-//!
-//! * Of one key at most one acquire is on its way, that of the head: whoever waits gets the lock in the order in which it came, and a
-//!   release wakes one, not all.
-//! * The queues are in memory: a leader that loses its office sends the waiters on to the next one, oldest first. Acquiring twice
-//!   for one session is acquiring once, so that is safe even where the first one may have been done.
+//! The head of a queue tries when it comes and whenever its key changed, one at a time: nobody is woken in vain, and whoever came first
+//! gets the key first. (A plain acquire that arrives while the key is free does not queue.) The queue is the leader's alone; after a change of
+//! leader those who wait are passed on in their order. Trying twice is safe: a session that holds the key already holds it on.
 
 use crate::Engine;
-use crate::news::News;
 use crate::source::{Job, Own, Source};
 use quorate_protocol::{
-    Ask, KvRead, KvWrite, LockRequest, LogIndex, NodeId, Outcome, Read, Refusal, Reply, SessionId, Time, Timer,
-    TxnOperation, TxnRead, Write,
+    Ask, KvWrite, LockRequest, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, Write,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use quorate_store::Touched;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// More than this many waiters are answered "busy".
+/// More than this many that wait for locks are answered "busy".
 const MAX_WAITERS: usize = 16_384;
 
 /// Those who wait for locks.
 #[derive(Debug, Default)]
 pub struct Locks {
-    /// By number, in the order in which they came.
     waiters: BTreeMap<u64, Waiter>,
-    by_key: BTreeMap<String, Queue>,
+    queues: BTreeMap<String, Queue>,
     by_source: BTreeMap<Source, u64>,
     deadlines: BTreeSet<(Time, u64)>,
     last: u64,
@@ -37,20 +27,22 @@ pub struct Locks {
 
 #[derive(Debug)]
 struct Waiter {
-    job: Job,
-    request: LockRequest,
+    /// None when whoever asked has gone while its acquire was on its way.
+    job: Option<Job>,
+    key: String,
+    session: SessionId,
+    pair: Pair,
     until: Time,
-    /// Whoever asked no longer wants the answer; the acquire that is on its way may still succeed.
-    gone: bool,
 }
 
-/// Who waits for one key.
+/// Those who wait for one key.
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: BTreeSet<u64>,
-    /// The one whose acquire is on its way.
+    /// In the order in which they came.
+    waiting: VecDeque<u64>,
+    /// Whose acquire is on its way.
     trying: Option<u64>,
-    /// Whether the key changed since that left: what it finds may not be so any more.
+    /// The key changed since that one was written: its outcome may be out of date.
     changed: bool,
 }
 
@@ -59,206 +51,202 @@ impl Locks {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
-    /// Lets go of one whose asker has gone. If its acquire is on its way, it stays until that is back.
-    pub fn forget(&mut self, source: Source) {
-        if let Some(number) = self.by_source.remove(&source) {
-            let trying =
-                self.waiters.get(&number).is_some_and(|waiter| self.is_trying(number, &waiter.request.pair.key));
-            if let Some(waiter) = self.waiters.get_mut(&number).filter(|_| trying) {
-                waiter.gone = true;
-                self.deadlines.remove(&(waiter.until, number));
-            } else {
-                self.remove(number);
-            }
-        }
-    }
-
-    /// Those asked for by another agent.
-    fn sources_at(&self, agent: NodeId) -> Vec<Source> {
-        let its = |source: &Source| matches!(source, Source::Agent { origin, .. } if origin.id == agent);
-        self.by_source.keys().copied().filter(its).collect()
-    }
-
-    fn is_trying(&self, number: u64, key: &str) -> bool {
-        self.by_key.get(key).is_some_and(|queue| queue.trying == Some(number))
-    }
-
-    fn insert(&mut self, waiter: Waiter) {
+    fn enqueue(&mut self, job: Job, lock: LockRequest, until: Time) -> String {
         self.last += 1;
-        self.by_key.entry(waiter.request.pair.key.clone()).or_default().waiting.insert(self.last);
-        self.by_source.insert(waiter.job.source, self.last);
-        self.deadlines.insert((waiter.until, self.last));
-        self.waiters.insert(self.last, waiter);
+        let LockRequest { pair, session, .. } = lock;
+        let key = pair.key.clone();
+        self.by_source.insert(job.source, self.last);
+        self.deadlines.insert((until, self.last));
+        self.queues.entry(key.clone()).or_default().waiting.push_back(self.last);
+        self.waiters.insert(self.last, Waiter { job: Some(job), key: key.clone(), session, pair, until });
+        key
     }
 
+    /// Takes a waiter out.
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
         self.deadlines.remove(&(waiter.until, number));
-        if self.by_source.get(&waiter.job.source) == Some(&number) {
-            self.by_source.remove(&waiter.job.source);
+        if let Some(job) = &waiter.job {
+            self.by_source.remove(&job.source);
         }
-        let key = &waiter.request.pair.key;
-        if let Some(queue) = self.by_key.get_mut(key) {
-            queue.waiting.remove(&number);
+        if let Some(queue) = self.queues.get_mut(&waiter.key) {
+            queue.waiting.retain(|one| *one != number);
+            if queue.trying == Some(number) {
+                queue.trying = None;
+            }
             if queue.waiting.is_empty() {
-                self.by_key.remove(key);
+                self.queues.remove(&waiter.key);
             }
         }
         Some(waiter)
     }
 
+    /// Whose turn it is to try for this key; its acquire is on its way from now on.
+    fn next_try(&mut self, key: &str) -> Option<(u64, KvWrite)> {
+        let queue = self.queues.get_mut(key).filter(|queue| queue.trying.is_none())?;
+        let number = *queue.waiting.front()?;
+        let waiter = self.waiters.get(&number)?;
+        queue.trying = Some(number);
+        queue.changed = false;
+        Some((number, KvWrite::Acquire { pair: waiter.pair.clone(), session: waiter.session }))
+    }
+
+    /// All, in the order in which they came.
     fn take_all(&mut self) -> Vec<Waiter> {
-        self.by_key.clear();
-        self.by_source.clear();
-        self.deadlines.clear();
-        std::mem::take(&mut self.waiters).into_values().filter(|waiter| !waiter.gone).collect()
+        std::mem::take(self).waiters.into_values().collect()
+    }
+
+    /// Whoever asked has gone. Its acquire, if it is on its way, cannot be called back; its lock will be given up.
+    pub fn forget(&mut self, source: Source) {
+        let Some(number) = self.by_source.remove(&source) else { return };
+        let is_trying =
+            |waiter: &Waiter| self.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number));
+        match self.waiters.get(&number) {
+            Some(waiter) if is_trying(waiter) => {
+                if let Some(waiter) = self.waiters.get_mut(&number) {
+                    waiter.job = None;
+                }
+            }
+            _ => drop(self.remove(number)),
+        }
+    }
+
+    fn of_agent(&self, agent: NodeId) -> Vec<Source> {
+        let asked = |source: &Source| matches!(source, Source::Agent { origin, .. } if origin.id == agent);
+        self.by_source.keys().filter(|source| asked(source)).copied().collect()
     }
 }
 
 impl Engine {
-    /// Acquires a key now or as soon as it is free.
-    pub(crate) fn lock(&mut self, now: Time, job: Job) {
-        let Ask::Lock(request) = &job.request.ask else { return };
-        let Some(server) = &mut self.server else { return };
-        let key = request.pair.key.clone();
-        let holds = server.holder_of(&key) == Some(request.session);
-        if holds || request.wait.is_zero() {
-            // Nothing to wait for: whoever holds it already does not queue behind those who wait for its end.
-            let write = Write::Kv(KvWrite::Acquire { pair: request.pair.clone(), session: request.session });
-            return self.propose(now, job.source, write);
-        }
-        if server.locks.waiters.len() >= MAX_WAITERS {
+    /// Puts a request for a lock into its queue.
+    pub(crate) fn wait_for_lock(&mut self, now: Time, mut job: Job) {
+        let Ask::Lock(lock) = &mut job.request.ask else { return };
+        if self.locks.waiters.len() >= MAX_WAITERS {
             self.count("lock_waiters_overflow");
             return self.reply(job.source, Reply::Refused(Refusal::Busy));
         }
-        let (request, until) = (request.clone(), job.arrived + request.wait);
-        server.locks.insert(Waiter { job, request, until, gone: false });
-        self.try_head(now, &key);
+        let lock = lock.clone();
+        let until = now + lock.wait;
+        let key = self.locks.enqueue(job, lock, until);
+        self.try_lock(now, &key);
     }
 
-    /// Tries again for keys that a batch of writes may have freed.
-    pub(crate) fn try_freed_locks(&mut self, now: Time, news: &News) {
-        let Some(server) = &self.server else { return };
-        let queues = &server.locks.by_key;
-        if queues.is_empty() {
+    fn try_lock(&mut self, now: Time, key: &str) {
+        if let Some((number, acquire)) = self.locks.next_try(key) {
+            self.propose(now, Source::Own(Own::Lock(number)), Write::Kv(acquire));
+        }
+    }
+
+    /// What became of an acquire that was written for a waiter.
+    pub(crate) fn handle_lock_reply(&mut self, now: Time, number: u64, reply: Reply) {
+        let Some(key) = self.locks.waiters.get(&number).map(|waiter| waiter.key.clone()) else { return };
+        match reply {
+            Reply::Written { outcome: Outcome::Held { by }, index } => {
+                let changed = self.locks.queues.get_mut(&key).is_some_and(|queue| {
+                    queue.trying = None;
+                    std::mem::take(&mut queue.changed)
+                });
+                let gone = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.job.is_none());
+                let late = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.until <= now);
+                if gone || late {
+                    let reply = Reply::Written { outcome: Outcome::Held { by }, index };
+                    self.end_lock_wait(number, reply);
+                }
+                if changed || gone || late {
+                    self.try_lock(now, &key);
+                }
+            }
+            Reply::Written { outcome: Outcome::Acquired { token }, index } => {
+                self.hand_over_lock(now, number, Reply::Written { outcome: Outcome::Acquired { token }, index });
+            }
+            // Whether it happened or not: asked again, the same session gets the same answer.
+            Reply::Refused(Refusal::NoLeader | Refusal::Unknown) => {
+                let waiter = self.locks.remove(number);
+                waiter.into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+                self.try_lock(now, &key);
+            }
+            other => {
+                self.end_lock_wait(number, other);
+                self.try_lock(now, &key);
+            }
+        }
+    }
+
+    /// Tells whoever asked that the lock is theirs; where nobody is left to be told, gives it up again.
+    fn hand_over_lock(&mut self, now: Time, number: u64, reply: Reply) {
+        let Some(waiter) = self.locks.remove(number) else { return };
+        match waiter.job {
+            Some(job) => self.reply(job.source, reply),
+            None => {
+                self.count("locks_given_up");
+                let release = KvWrite::Release { pair: waiter.pair, session: waiter.session };
+                self.propose(now, Source::Own(Own::GiveUpLock), Write::Kv(release));
+            }
+        }
+    }
+
+    fn end_lock_wait(&mut self, number: u64, reply: Reply) {
+        if let Some(Waiter { job: Some(job), .. }) = self.locks.remove(number) {
+            self.reply(job.source, reply);
+        }
+    }
+
+    /// Lets the heads of the queues try whose keys a write has changed, or whose lock delay it has ended.
+    pub(crate) fn wake_locks(&mut self, now: Time, touched: &Touched) {
+        if self.locks.queues.is_empty() {
             return;
         }
-        let named = news.keys().chain(news.freed()).filter(|key| queues.contains_key(*key)).cloned();
-        let mut keys: BTreeSet<String> = named.collect();
-        if news.is_wide() {
-            let changed = |key: &String| news.widely_concerns(&Read::Kv(KvRead::Get { key: key.clone() }));
-            keys.extend(queues.keys().filter(|key| changed(key)).cloned());
-        }
+        let delays = touched.timers().iter().filter_map(|(timer, armed)| match timer {
+            Timer::LockDelay(key) if armed.is_none() => Some(key.as_str()),
+            _ => None,
+        });
+        let waited_for = |key: &&str| self.locks.queues.contains_key(*key);
+        let keys: BTreeSet<String> = touched.keys().chain(delays).filter(waited_for).map(str::to_owned).collect();
         for key in keys {
-            if let Some(queue) = self.server.as_mut().and_then(|server| server.locks.by_key.get_mut(&key)) {
+            if let Some(queue) = self.locks.queues.get_mut(&key) {
                 queue.changed = true;
             }
-            self.try_head(now, &key);
+            self.try_lock(now, &key);
         }
     }
 
-    /// The state was replaced: any lock may be free.
-    pub(crate) fn try_all_locks(&mut self, now: Time) {
-        let keys: Vec<String> = self.server.iter().flat_map(|server| server.locks.by_key.keys().cloned()).collect();
-        keys.iter().for_each(|key| self.try_head(now, key));
-    }
-
-    /// Sends the acquire of the first in the queue of a key, unless one is on its way or the key is known to be held.
-    fn try_head(&mut self, now: Time, key: &str) {
-        let Some(server) = &mut self.server else { return };
-        let held = server.holder_of(key).is_some() || server.timers.is_running(&Timer::LockDelay(key.to_owned()));
-        let Some(queue) = server.locks.by_key.get_mut(key).filter(|queue| queue.trying.is_none()) else { return };
-        let Some(number) = queue.waiting.first().copied() else { return };
-        let Some(waiter) = server.locks.waiters.get(&number) else { return };
-        let LockRequest { pair, session, .. } = &waiter.request;
-        // One whose session is not there is told so at once.
-        if held && server.store.view().session(*session).is_some() {
-            return;
-        }
-        let write = Write::Kv(KvWrite::Acquire { pair: pair.clone(), session: *session });
-        (queue.trying, queue.changed) = (Some(number), false);
-        self.propose(now, Source::Own(Own::Lock(number)), write);
-    }
-
-    /// Takes what became of the acquire of a waiter.
-    pub(crate) fn handle_lock_reply(&mut self, now: Time, number: u64, reply: Reply) {
-        let Some(server) = &mut self.server else { return };
-        let Some(waiter) = server.locks.waiters.get(&number) else { return };
-        let (key, gone, until) = (waiter.request.pair.key.clone(), waiter.gone, waiter.until);
-        let changed = server.locks.by_key.get_mut(&key).is_some_and(|queue| {
-            queue.trying = None;
-            std::mem::take(&mut queue.changed)
-        });
-        let waits_on = matches!(reply, Reply::Written { outcome: Outcome::Held { .. }, .. }) && !gone && now < until;
-        if waits_on {
-            if changed {
-                self.try_head(now, &key);
-            }
-            return;
-        }
-        let Some(Waiter { job, request, .. }) = server.locks.remove(number) else { return };
-        match reply {
-            Reply::Written { outcome: Outcome::Acquired { token }, index } if gone => {
-                self.release_for_nobody(now, request, token, index);
-            }
-            // Nobody is told; the session's own end frees what it may hold.
-            _ if gone => {}
-            Reply::Refused(Refusal::NoLeader | Refusal::Unknown) => self.ask_anew(now, job),
-            reply => self.reply(job.source, reply),
-        }
-        self.try_head(now, &key);
-    }
-
-    /// Whoever asked has gone, and can never be told that it holds the key. A hold that began earlier is its own, and one that somebody has
-    /// written to since is known to somebody.
-    fn release_for_nobody(&mut self, now: Time, request: LockRequest, token: LogIndex, index: LogIndex) {
-        if token != index {
-            return;
-        }
-        let LockRequest { pair, session, .. } = request;
-        let unchanged = TxnRead::CheckIndex { key: pair.key.clone(), index };
-        let release = TxnOperation::Kv(KvWrite::Release { pair, session });
-        self.count("locks_released_for_nobody");
-        self.propose(now, Source::Own(Own::Unlock), Write::Txn(vec![unchanged.into(), release]));
-    }
-
-    /// Time is up: told who holds it.
+    /// Time is up: the key is held by another.
     pub(crate) fn time_out_locks(&mut self, now: Time) {
-        while let Some(server) = &mut self.server {
-            let Some((until, number)) = server.locks.deadlines.first().copied().filter(|(until, _)| *until <= now)
-            else {
-                return;
-            };
-            let key =
-                server.locks.waiters.get(&number).map(|waiter| waiter.request.pair.key.clone()).unwrap_or_default();
-            if server.locks.is_trying(number, &key) {
-                // What comes back is the answer.
-                server.locks.deadlines.remove(&(until, number));
+        while self.locks.deadline().is_some_and(|until| until <= now) {
+            let Some((_, number)) = self.locks.deadlines.pop_first() else { return };
+            let Some(waiter) = self.locks.waiters.get(&number) else { continue };
+            // One whose acquire is on its way is answered by its outcome.
+            if self.locks.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number)) {
                 continue;
             }
-            let (by, index) = (server.holder_of(&key), server.store.applied_index());
-            if let Some(waiter) = server.locks.remove(number) {
-                self.reply(waiter.job.source, Reply::Written { outcome: Outcome::Held { by }, index });
-            }
+            let (key, holder) = (waiter.key.clone(), self.holder_of(&waiter.key));
+            let (by, index) = holder.unwrap_or_default();
+            self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
+            self.try_lock(now, &key);
         }
     }
 
-    /// Leadership is gone: those who wait go on to wait at the next leader, oldest first.
-    pub(crate) fn move_locks_to_leader(&mut self, now: Time) {
-        let waiters = self.server.as_mut().map(|server| server.locks.take_all()).unwrap_or_default();
-        waiters.into_iter().for_each(|waiter| self.ask_anew(now, waiter.job));
+    fn holder_of(&self, key: &str) -> Option<(Option<SessionId>, quorate_protocol::LogIndex)> {
+        let store = self.store()?;
+        Some((store.view().entry(key).and_then(|row| row.lock.session), store.applied_index()))
     }
 
-    /// Forgets the waiters of an agent that is gone.
+    /// Leadership is gone: those who wait go on at the new leader, the first first.
+    pub(crate) fn move_lock_waiters(&mut self, now: Time) {
+        self.locks.take_all().into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+    }
+
+    fn dispatch_waiter(&mut self, now: Time, waiter: Waiter) {
+        let Some(mut job) = waiter.job else { return };
+        if let Ask::Lock(lock) = &mut job.request.ask {
+            lock.wait = waiter.until.since(now);
+        }
+        job.arrived = now;
+        self.dispatch(now, job);
+    }
+
+    /// Forgets those of an agent that is gone.
     pub(crate) fn forget_locks_of(&mut self, agent: NodeId) {
-        if let Some(server) = &mut self.server {
-            server.locks.sources_at(agent).into_iter().for_each(|source| server.locks.forget(source));
-        }
-    }
-}
-
-impl crate::server::Server {
-    fn holder_of(&self, key: &str) -> Option<SessionId> {
-        self.store.view().entry(key).and_then(|row| row.lock.session)
+        self.locks.of_agent(agent).into_iter().for_each(|source| self.locks.forget(source));
     }
 }

@@ -2,9 +2,7 @@
 
 use crate::Engine;
 use crate::source::Job;
-use quorate_protocol::{
-    Answer, Ask, Consistency, LocalRequest, LogIndex, ReadRequest, Refusal, Reply, StatusRequest, Time,
-};
+use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Refusal, Reply, StatusRequest, Time};
 use std::time::Duration;
 
 impl Engine {
@@ -22,8 +20,12 @@ impl Engine {
             Ask::Status(StatusRequest::Datacenters) => {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
             }
-            Ask::Lock(_) => self.lock(now, job),
-            Ask::Operator(_) | Ask::Snapshot(_) => {
+            Ask::Lock(_) => self.wait_for_lock(now, job),
+            Ask::Snapshot(request) => {
+                let reply = self.serve_snapshot(now, &request.clone());
+                self.reply(job.source, reply);
+            }
+            Ask::Operator(_) => {
                 let why = "this is not served yet".to_owned();
                 self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
             }
@@ -37,24 +39,11 @@ impl Engine {
         }
     }
 
-    /// Answers a question whose consistency is settled: at once, or when what it waits for has changed. A client that has seen a later state
-    /// than this server has is not sent back in time.
+    /// Answers a question whose consistency is settled: at once, or when what it waits for has changed.
     pub(crate) fn answer_job(&mut self, now: Time, job: Job) {
-        let Ask::Read(request) = &job.request.ask else { return };
-        let applied = self.server.as_ref().map(|server| server.store.applied_index()).unwrap_or_default();
-        if request.at_least > applied {
-            let index = request.at_least;
-            return self.catch_up(now, job, index);
-        }
         if let Ask::Read(request) = job.request.ask {
             self.answer_or_wait(now, job.source, job.hops, request);
         }
-    }
-
-    /// Whether this server has not heard of its leader for longer than a stale question allows.
-    pub(crate) fn is_too_stale(&self, now: Time, request: &ReadRequest) -> bool {
-        let heard = self.raft().and_then(|raft| raft.last_contact(now));
-        request.max_stale.is_some_and(|max| heard.is_none_or(|ago| ago > max))
     }
 
     /// An answer with what this server knows of its own freshness.

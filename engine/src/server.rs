@@ -1,19 +1,31 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
-use crate::catch_up::CatchingUp;
 use crate::door::{Notice, Output};
 use crate::hashes::Hashes;
 use crate::leader::Leader;
-use crate::lock::Locks;
-use crate::proposals::Proposals;
-use crate::reading::ReadRounds;
+use crate::snapshots::Snapshots;
+use crate::source::{Job, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
-use quorate_protocol::raft::RaftMessage;
+use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
+use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time};
-use quorate_raft::{Raft, StartError};
+use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
+/// fits one frame.
+const MAX_WRITE: usize = 2 * 1024 * 1024;
+/// More than this many uncommitted writes are answered "busy".
+const MAX_PROPOSALS: usize = 16_384;
+
+/// More questions than this that wait for one round are answered "busy".
+const MAX_READS: usize = 65_536;
+
+/// What is said while the leader's disk is nearly full.
+const DISK_IS_LOW: &str = "the disk of the leading server is nearly full: only deletions are taken; make room on it";
 
 /// The server part of an agent.
 pub struct Server {
@@ -23,19 +35,67 @@ pub struct Server {
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
-    pub proposals: Proposals,
+    proposals: BTreeMap<LogIndex, Proposal>,
+    /// Snapshots that are saved, sent and shown to people.
+    pub snapshots: Snapshots,
+    /// What ends by itself.
+    pub timers: Timers,
+    /// A leader without a lease looks again then at what is due.
+    pub lease_awaited: Option<Time>,
+    /// The disk has too little space to take anything new.
+    disk_is_low: bool,
+    /// Whether the replicas are still equal.
+    pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
     pub reading: ReadRounds,
-    /// Questions that wait until this server is as far as their askers have seen.
-    pub catching_up: CatchingUp,
-    /// What ends by itself, on this server's clock.
-    pub timers: Timers,
-    /// Who waits for locks, while this server leads.
-    pub locks: Locks,
-    /// Whether the replicas are equal.
-    pub hashes: Hashes,
-    /// Whether only what frees space is written.
-    pub disk_is_low: bool,
+}
+
+/// A write that is not committed yet.
+#[derive(Debug)]
+struct Proposal {
+    term: Term,
+    source: Source,
+    /// What was encoded into the entry, so that it need not be decoded again.
+    write: Write,
+    /// When whoever asked is told that nobody knows: disks hang for longer than people wait.
+    until: Time,
+}
+
+/// Read-index rounds: at most one is under way, and whatever arrives meanwhile shares the next. A round's context is never
+/// used again (etcd#20418).
+#[derive(Debug, Default)]
+pub struct ReadRounds {
+    last_context: u64,
+    under_way: Option<u64>,
+    /// When those who wait for the round under way are told that it takes too long.
+    until: Option<Time>,
+    /// Answered by the round under way.
+    asking: Vec<Job>,
+    /// For the next round.
+    next: Vec<Job>,
+    /// Confirmed; answered once the store has applied this index.
+    confirmed: VecDeque<(LogIndex, Vec<Job>)>,
+}
+
+impl ReadRounds {
+    pub fn forget(&mut self, source: Source) {
+        self.asking.retain(|job| job.source != source);
+        self.next.retain(|job| job.source != source);
+        for (_, jobs) in &mut self.confirmed {
+            jobs.retain(|job| job.source != source);
+        }
+    }
+
+    fn end_round(&mut self) {
+        self.under_way = None;
+        self.until = None;
+    }
+
+    fn take_all(&mut self) -> Vec<Job> {
+        self.end_round();
+        let confirmed = std::mem::take(&mut self.confirmed).into_iter().flat_map(|(_, jobs)| jobs);
+        confirmed.chain(std::mem::take(&mut self.asking)).chain(std::mem::take(&mut self.next)).collect()
+    }
 }
 
 impl Server {
@@ -43,30 +103,53 @@ impl Server {
         let raft = quorate_raft::Config {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
+            trailing_entries: server.snapshots.trailing,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
+        let (meta, store) = match server.snapshot {
+            Some(Snapshot { meta, chunks }) => {
+                let store = Store::from_chunks(chunks.iter().map(AsRef::as_ref));
+                let same = |store: &Store| store.applied_index() == meta.index;
+                let store = store.ok().filter(same).ok_or(StartError::Log("the snapshot is damaged"))?;
+                (Some(meta), store)
+            }
+            None => (None, Store::new()),
+        };
+        let saved = meta.as_ref().map(|meta| meta.index).unwrap_or_default();
+        let mut timers = Timers::default();
+        timers.restart(now, store.view().timers());
         Ok(Server {
-            raft: Raft::new(raft, server.hard_state, server.entries, now)?,
-            store: Store::new(),
-            bootstrap_expect: server.bootstrap_expect,
+            raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
+            store,
+            bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             leader: None,
-            proposals: Proposals::default(),
-            reading: ReadRounds::default(),
-            catching_up: CatchingUp::default(),
-            timers: Timers::default(),
-            locks: Locks::default(),
-            hashes: Hashes::default(),
+            proposals: BTreeMap::new(),
+            snapshots: Snapshots::new(server.snapshots, saved),
+            timers,
+            lease_awaited: None,
             disk_is_low: false,
+            hashes: Hashes::default(),
+            reading: ReadRounds::default(),
         })
     }
 
     pub fn deadline(&self) -> Option<Time> {
         let leader = self.leader.as_ref().map(|leader| leader.deadline());
-        let timer = self.leader.as_ref().and_then(|_| self.timers.deadline());
-        let (proposal, round) = (self.proposals.deadline(), self.reading.until);
-        let waiters = [self.catching_up.deadline(), self.locks.deadline()];
-        [self.raft.deadline(), leader, timer, proposal, round].into_iter().chain(waiters).flatten().min()
+        // The log is in the order of time.
+        let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
+        let handles = self.snapshots.deadline();
+        let timers = match self.lease_awaited {
+            _ if !self.leads() => None,
+            Some(awaited) => Some(awaited),
+            None => self.timers.deadline(),
+        };
+        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
+    }
+
+    /// Whether this server leads and its store is complete.
+    pub fn leads(&self) -> bool {
+        self.leader.as_ref().is_some_and(Leader::is_established)
     }
 
     /// Whether nothing was ever written to this server's log.
@@ -91,15 +174,15 @@ impl Engine {
         }
     }
 
-    pub(crate) fn note_disk_space(&mut self, low: bool) {
-        if let Some(server) = &mut self.server {
-            server.disk_is_low = low;
-        }
-    }
-
     pub(crate) fn handle_persisted(&mut self, now: Time, up_to: u64) {
         if let Some(server) = &mut self.server {
             server.raft.handle_persisted(now, up_to);
+        }
+    }
+
+    pub(crate) fn handle_disk_space(&mut self, low: bool) {
+        if let Some(server) = &mut self.server {
+            server.disk_is_low = low;
         }
     }
 
@@ -109,9 +192,87 @@ impl Engine {
         }
         self.time_out_proposals(now);
         self.time_out_read_round(now);
-        self.time_out_catching_up(now);
-        self.time_out_locks(now);
-        self.expire_due(now);
+        self.time_out_snapshots(now);
+    }
+
+    /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
+    fn time_out_proposals(&mut self, now: Time) {
+        while let Some(server) = &mut self.server {
+            let overdue = |first: &Proposal| first.until <= now;
+            let Some(first) = server.proposals.first_entry().filter(|first| overdue(first.get())) else { return };
+            let Proposal { source, .. } = first.remove();
+            self.count("writes_timed_out");
+            self.reply(source, Reply::Refused(Refusal::Unknown));
+        }
+    }
+
+    /// Refuses questions whose round has found no majority in time, and begins the next.
+    fn time_out_read_round(&mut self, now: Time) {
+        let Some(server) = self.server.as_mut().filter(|server| crate::due(server.reading.until, now)) else { return };
+        server.reading.end_round();
+        let jobs = std::mem::take(&mut server.reading.asking);
+        self.count("read_rounds_timed_out");
+        jobs.into_iter().for_each(|job| self.reply(job.source, Reply::Refused(Refusal::TimedOut)));
+        self.start_read_round(now);
+    }
+
+    /// Appends a write to the log; the reply comes when it is applied.
+    pub(crate) fn propose(&mut self, now: Time, source: Source, write: Write) {
+        let Some(server) = &mut self.server else { return };
+        let bytes = encode_write(&write);
+        let asked_by_others = matches!(source, Source::Front(_) | Source::Agent { .. });
+        let refusal = if server.disk_is_low && asked_by_others && !frees_space(&write) {
+            Refusal::Invalid(DISK_IS_LOW.to_owned())
+        } else if bytes.len() > MAX_WRITE {
+            Refusal::Invalid(format!(
+                "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
+                bytes.len()
+            ))
+        } else if server.proposals.len() >= MAX_PROPOSALS {
+            Refusal::Busy
+        } else {
+            match server.raft.propose(now, bytes.into()) {
+                Ok((term, index)) => {
+                    // What was proposed at this index in an earlier term can no longer be committed.
+                    let until = now + self.config.patience.reply;
+                    let replaced = server.proposals.insert(index, Proposal { term, source, write, until });
+                    if let Some(earlier) = replaced {
+                        self.reply(earlier.source, Reply::Refused(Refusal::Unknown));
+                    }
+                    return;
+                }
+                Err(_) => Refusal::NoLeader,
+            }
+        };
+        self.reply(source, Reply::Refused(refusal));
+    }
+
+    /// Asks a majority whether this server still leads, before it answers.
+    pub(crate) fn confirm_leadership(&mut self, now: Time, job: Job) {
+        let Some(server) = &mut self.server else { return };
+        if server.reading.next.len() >= MAX_READS {
+            self.count("reads_overflow");
+            return self.reply(job.source, Reply::Refused(Refusal::Busy));
+        }
+        server.reading.next.push(job);
+        self.start_read_round(now);
+    }
+
+    fn start_read_round(&mut self, now: Time) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way.is_some() || rounds.next.is_empty() {
+            return;
+        }
+        rounds.last_context += 1;
+        if server.raft.read_index(now, rounds.last_context).is_ok() {
+            rounds.under_way = Some(rounds.last_context);
+            rounds.until = Some(now + self.config.patience.reply);
+            rounds.asking = std::mem::take(&mut rounds.next);
+        } else {
+            let jobs = rounds.take_all();
+            jobs.into_iter().for_each(|job| self.hold(now, job, Refusal::NoLeader));
+        }
     }
 
     /// Moves what Raft put out to where it belongs.
@@ -125,6 +286,12 @@ impl Engine {
                 quorate_raft::Output::Committed(entries) => self.apply(now, &entries),
                 quorate_raft::Output::ReadReady { context, index } => self.handle_read_ready(now, context, index),
                 quorate_raft::Output::ReadLost { context } => self.handle_read_lost(now, context),
+                quorate_raft::Output::SnapshotNeeded { to } => self.offer_snapshot(now, to),
+                quorate_raft::Output::SendSnapshotChunk { to, meta, number } => {
+                    self.send_snapshot_chunk(now, to, meta, number);
+                }
+                quorate_raft::Output::SnapshotDone { index } => self.drop_pinned_snapshot(index),
+                quorate_raft::Output::SnapshotReceived { meta, chunks } => self.take_snapshot(now, &meta, &chunks),
                 quorate_raft::Output::BecameLeader { term } => self.become_leader(now, term),
                 quorate_raft::Output::LostLeadership { term } => self.lose_leadership(now, term),
                 quorate_raft::Output::LeaderChanged { leader, term } => {
@@ -139,7 +306,7 @@ impl Engine {
         moved
     }
 
-    fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
+    pub(crate) fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
         match self.address_of(to) {
             Some(address) => self.outputs.push_back(Output::Message {
                 to: Destination { id: Some(to), address },
@@ -149,19 +316,115 @@ impl Engine {
         }
     }
 
+    /// Applies committed entries, answers those who wrote them and wakes those who wait for what they changed.
+    fn apply(&mut self, now: Time, entries: &[LogEntry]) {
+        for entry in entries {
+            let Some(server) = &mut self.server else { return };
+            // What this server proposed in another term is not what stands here.
+            let (own, replaced) = match server.proposals.remove(&entry.index) {
+                Some(proposal) if proposal.term == entry.term => (Some((proposal.source, proposal.write)), None),
+                other => (None, other.map(|proposal| proposal.source)),
+            };
+            let (asker, write) = own.unzip();
+            let outcome = match &entry.payload {
+                Payload::Command(bytes) => match write.map_or_else(|| decode_write(bytes), Ok) {
+                    Ok(write) => {
+                        server.snapshots.note_entry(bytes.len());
+                        let (outcome, touched) = server.store.apply_encoded(entry.index, bytes, &write);
+                        for (timer, armed) in touched.timers() {
+                            server.timers.note(now, timer.clone(), *armed);
+                        }
+                        self.wake(now, &touched);
+                        self.wake_locks(now, &touched);
+                        Some(outcome)
+                    }
+                    Err(error) => {
+                        let index = entry.index;
+                        self.outputs.push_back(Output::Fatal(format!(
+                            "log entry {index} cannot be applied ({error}); every server must run a version that knows it"
+                        )));
+                        return;
+                    }
+                },
+                Payload::Empty | Payload::Configuration(_) => {
+                    server.store.skip(entry.index);
+                    None
+                }
+            };
+            match (asker, outcome) {
+                (Some(asker), Some(outcome)) => self.reply(asker, Reply::Written { outcome, index: entry.index }),
+                (asker, _) => {
+                    let unknown = asker.into_iter().chain(replaced);
+                    unknown.for_each(|asker| self.reply(asker, Reply::Refused(Refusal::Unknown)));
+                }
+            }
+            self.tell_hash();
+            self.notice_own_term(now, entry.term);
+        }
+        self.announce_cluster(now);
+        self.answer_confirmed(now);
+        self.save_snapshot_if_due();
+    }
+
+    fn handle_read_ready(&mut self, now: Time, context: u64, index: LogIndex) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way == Some(context) {
+            rounds.end_round();
+            let jobs = std::mem::take(&mut rounds.asking);
+            rounds.confirmed.push_back((index, jobs));
+            self.answer_confirmed(now);
+            self.start_read_round(now);
+        }
+    }
+
+    fn handle_read_lost(&mut self, now: Time, context: u64) {
+        let Some(server) = &mut self.server else { return };
+        let rounds = &mut server.reading;
+        if rounds.under_way == Some(context) {
+            rounds.end_round();
+            let jobs = std::mem::take(&mut rounds.asking);
+            jobs.into_iter().for_each(|job| self.dispatch(now, job));
+            self.start_read_round(now);
+        }
+    }
+
+    pub(crate) fn answer_confirmed(&mut self, now: Time) {
+        while let Some(server) = &mut self.server {
+            let applied = server.store.applied_index();
+            let ready = server.reading.confirmed.front().is_some_and(|(index, _)| *index <= applied);
+            let Some((_, jobs)) = server.reading.confirmed.pop_front_if(|_| ready) else { return };
+            jobs.into_iter().for_each(|job| self.answer_job(now, job));
+        }
+    }
+
     fn lose_leadership(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
         server.leader = None;
-        server.timers.stop_expiring();
-        let proposals = server.proposals.take_all();
+        server.lease_awaited = None;
+        let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
-        for proposal in proposals {
+        for Proposal { source, .. } in proposals.into_values() {
             // It may still be committed by the next leader; nobody here will know.
-            self.reply(proposal.source, Reply::Refused(Refusal::Unknown));
+            self.reply(source, Reply::Refused(Refusal::Unknown));
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
         self.move_waiters_to_leader(now);
-        self.move_locks_to_leader(now);
+        self.move_lock_waiters(now);
+    }
+}
+
+/// Whether a write makes the state smaller, and so is taken even where space is short.
+fn frees_space(write: &Write) -> bool {
+    match write {
+        Write::Kv(write) => matches!(write, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. }),
+        Write::Deregister(_) | Write::Session(SessionWrite::Destroy { .. } | SessionWrite::Renew { .. }) => true,
+        Write::Register(_)
+        | Write::Session(SessionWrite::Create(_))
+        | Write::Txn(_)
+        | Write::Expire { .. }
+        | Write::Autopilot { .. }
+        | Write::Restore(_) => false,
     }
 }

@@ -22,12 +22,12 @@ pub enum Own {
     Sync(SyncStep),
     /// A change of the catalogue that follows this member.
     Reconcile(NodeId),
-    /// The end of something that ends by itself, under its number.
-    Expire(u64),
-    /// The acquire of the waiter with this number.
+    /// The end of something that ends by itself; it is tried again unless it is seen to be applied.
+    Expire,
+    /// An acquire for whoever waits for a lock under this number.
     Lock(u64),
-    /// The release of a lock that nobody was told of.
-    Unlock,
+    /// A lock that nobody is left to be told of.
+    GiveUpLock,
 }
 
 /// A step of bringing local state to the catalogue, in the round of that number.

@@ -1,141 +1,92 @@
-//! What ends by itself: this server's clock beside the store's timers, and the leader who says when they are over.
+//! What ends by itself, on this server's clock.
 //!
-//! ```text
-//!   apply ── Touched::timers ──▶ due = now + after      on every server, so that a new leader knows the deadlines
-//!                                       │
-//!                     due, and this server leads by lease
-//!                                       ▼
-//!                              Write::Expire {timer, since} ──▶ log ──▶ the store obeys if it still counts from there
-//! ```
-//!
-//! A deadline is never early: it counts from when **this** server applied the write that armed the timer, which is never before that write
-//! was committed, and a restart or a snapshot begins to count anew.
+//! Every server notes when it applied the entry from which something counts, so a new leader knows the deadlines too: they can only be
+//! later than the old leader's, never earlier. Only a leader with a valid lease writes an end into the log, and the store obeys only
+//! if nothing began anew meanwhile.
 
 use crate::Engine;
 use crate::source::{Own, Source};
-use quorate_protocol::{Armed, LogIndex, Reply, Time, Timer, Write};
+use quorate_protocol::{Armed, LogIndex, Time, Timer, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Ends that are on their way through the log at a time. A burst (a thousand clients died together) leaves room for clients' writes.
-const MAX_EXPIRING: usize = 1024;
+/// An end that was written and not applied after this long is written again: its entry was lost with a leader.
+const RETRY: Duration = Duration::from_secs(1);
+/// A leader without a lease looks again after this: either it gets it back or another leads.
+const LEASE_RETRY: Duration = Duration::from_millis(20);
+/// Ends written at a time: a thousand sessions that end together do not fill the queue of proposals.
+const MAX_AT_ONCE: usize = 1024;
 
-/// When an end that could not be written is tried again: a fortieth of the shortest life of a session.
-const RETRY: Duration = Duration::from_millis(50);
-
-/// The deadlines of the timers that are armed, on this server's clock.
+/// Deadlines on this server's clock.
 #[derive(Debug, Default)]
 pub struct Timers {
-    running: BTreeMap<Timer, Running>,
-    /// Those not on their way through the log.
-    by_due: BTreeSet<(Time, Timer)>,
-    /// Those that are, by the number of the write.
-    expiring: BTreeMap<u64, (Timer, LogIndex)>,
-    last: u64,
-    /// Nothing is written before this: it could not be a moment ago.
-    pause: Time,
+    noted: BTreeMap<Timer, Noted>,
+    /// The same by when they are due.
+    due: BTreeSet<(Time, Timer)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Running {
+struct Noted {
     since: LogIndex,
     due: Time,
 }
 
 impl Timers {
-    /// Counts from now on what is armed: after a restart or a snapshot nobody knows since when it is.
-    pub fn rebuild(&mut self, now: Time, armed: Vec<(Timer, Armed)>) {
-        // Answers to what is under way still come, and are of no interest then.
-        *self = Timers { last: self.last, ..Timers::default() };
-        for (timer, armed) in armed {
-            self.start(now, timer, armed);
+    /// Forgets all and notes these, as if they were armed just now: late perhaps, early never.
+    pub fn restart(&mut self, now: Time, armed: Vec<(Timer, Armed)>) {
+        *self = Timers::default();
+        armed.into_iter().for_each(|(timer, armed)| self.note(now, timer, Some(armed)));
+    }
+
+    /// Takes note of what an entry that was applied just now has armed or disarmed.
+    pub fn note(&mut self, now: Time, timer: Timer, armed: Option<Armed>) {
+        if let Some(Noted { due, .. }) = self.noted.remove(&timer) {
+            self.due.remove(&(due, timer.clone()));
+        }
+        if let Some(Armed { since, after }) = armed {
+            self.insert(timer, Noted { since, due: now + after });
         }
     }
 
-    /// Takes note of what a write armed and disarmed.
-    pub fn note(&mut self, now: Time, changes: &[(Timer, Option<Armed>)]) {
-        for (timer, armed) in changes {
-            self.stop(timer);
-            if let Some(armed) = armed {
-                self.start(now, timer.clone(), *armed);
+    /// When the first is due.
+    pub fn deadline(&self) -> Option<Time> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    fn insert(&mut self, timer: Timer, noted: Noted) {
+        self.due.insert((noted.due, timer.clone()));
+        self.noted.insert(timer, noted);
+    }
+
+    /// Those that are due, which are due again after [`RETRY`].
+    fn take_due(&mut self, now: Time) -> Vec<(Timer, LogIndex)> {
+        let mut taken = Vec::new();
+        while taken.len() < MAX_AT_ONCE
+            && self.due.first().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, timer)) = self.due.pop_first()
+        {
+            if let Some(noted) = self.noted.remove(&timer) {
+                self.insert(timer.clone(), Noted { due: now + RETRY, ..noted });
+                taken.push((timer, noted.since));
             }
         }
-    }
-
-    pub fn is_running(&self, timer: &Timer) -> bool {
-        self.running.contains_key(timer)
-    }
-
-    /// When the next end is to be written, by a leader.
-    pub fn deadline(&self) -> Option<Time> {
-        let room = self.expiring.len() < MAX_EXPIRING;
-        self.by_due.first().filter(|_| room).map(|(due, _)| (*due).max(self.pause))
-    }
-
-    /// Forgets what is on its way: whoever leads next writes it again, this server too if it is the one.
-    pub fn stop_expiring(&mut self) {
-        for (_, (timer, since)) in std::mem::take(&mut self.expiring) {
-            self.await_again(timer, since, Time::ZERO);
-        }
-        self.pause = Time::ZERO;
-    }
-
-    fn start(&mut self, now: Time, timer: Timer, armed: Armed) {
-        let running = Running { since: armed.since, due: now + armed.after };
-        self.by_due.insert((running.due, timer.clone()));
-        self.running.insert(timer, running);
-    }
-
-    fn stop(&mut self, timer: &Timer) {
-        if let Some(running) = self.running.remove(timer) {
-            self.by_due.remove(&(running.due, timer.clone()));
-        }
-    }
-
-    /// The next one that is due, which is on its way from now on.
-    fn take_due(&mut self, now: Time) -> Option<(u64, Write)> {
-        self.deadline().filter(|due| *due <= now)?;
-        let (_, timer) = self.by_due.pop_first()?;
-        let since = self.running.get(&timer)?.since;
-        self.last += 1;
-        self.expiring.insert(self.last, (timer.clone(), since));
-        Some((self.last, Write::Expire { timer, since }))
-    }
-
-    /// The write was lost. Unless the timer was armed anew or disarmed meanwhile, it is due again, at `earliest`.
-    fn await_again(&mut self, timer: Timer, since: LogIndex, earliest: Time) {
-        if let Some(running) = self.running.get_mut(&timer).filter(|running| running.since == since) {
-            running.due = running.due.max(earliest);
-            self.by_due.insert((running.due, timer));
-        }
+        taken
     }
 }
 
 impl Engine {
-    /// Writes the ends that are due, if this server leads for certain: one that was deposed and does not know yet proposes nothing.
-    pub(crate) fn expire_due(&mut self, now: Time) {
-        let leads = self.leads_for_certain(now);
-        let Some(server) = self.server.as_mut().filter(|server| crate::due(server.timers.deadline(), now)) else {
-            return;
-        };
-        if !leads {
-            server.timers.pause = now + RETRY;
+    /// Writes the ends that are due into the log, while this server surely leads.
+    pub(crate) fn time_out_timers(&mut self, now: Time) {
+        let Some(server) = self.server.as_mut().filter(|server| server.leads()) else { return };
+        if !crate::due(server.timers.deadline(), now) {
             return;
         }
-        while let Some((number, write)) = self.server.as_mut().and_then(|server| server.timers.take_due(now)) {
-            self.propose(now, Source::Own(Own::Expire(number)), write);
+        if !server.raft.holds_lease(now) {
+            return server.lease_awaited = Some(now + LEASE_RETRY);
         }
-    }
-
-    pub(crate) fn handle_expire_reply(&mut self, now: Time, number: u64, reply: &Reply) {
-        let Some(server) = &mut self.server else { return };
-        let Some((timer, since)) = server.timers.expiring.remove(&number) else { return };
-        if let Reply::Refused(_) = reply {
-            server.timers.await_again(timer, since, now + RETRY);
+        server.lease_awaited = None;
+        for (timer, since) in server.timers.take_due(now) {
+            self.propose(now, Source::Own(Own::Expire), Write::Expire { timer, since });
         }
-    }
-
-    fn leads_for_certain(&self, now: Time) -> bool {
-        self.server.as_ref().is_some_and(|server| server.leader.is_some() && server.raft.holds_lease(now))
     }
 }

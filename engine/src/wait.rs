@@ -1,10 +1,9 @@
 //! Blocking questions: parked until what they ask about changes. All kinds of questions wait here and nowhere else.
 
 use crate::Engine;
-use crate::news::News;
 use crate::source::{Job, Source};
-use crate::watch::Watched;
 use quorate_protocol::{Ask, Consistency, Read, ReadRequest, Refusal, Reply, Request, Time, Wait};
+use quorate_store::{Touched, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than this many waiters are answered "busy" (a waiter costs a few hundred bytes).
@@ -16,8 +15,6 @@ pub struct Waiting {
     waiters: BTreeMap<u64, Waiter>,
     /// All waiters on one question share one evaluation.
     by_read: BTreeMap<Read, BTreeSet<u64>>,
-    /// The same questions by what they are about.
-    watched: Watched,
     by_source: BTreeMap<Source, u64>,
     deadlines: BTreeSet<(Time, u64)>,
     last: u64,
@@ -48,11 +45,7 @@ impl Waiting {
         let number = self.last;
         self.deadlines.insert((waiter.until, number));
         self.by_source.insert(waiter.source, number);
-        let same = self.by_read.entry(waiter.request.read.clone()).or_default();
-        if same.is_empty() {
-            self.watched.insert(&waiter.request.read);
-        }
-        same.insert(number);
+        self.by_read.entry(waiter.request.read.clone()).or_default().insert(number);
         self.waiters.insert(number, waiter);
     }
 
@@ -64,7 +57,6 @@ impl Waiting {
             same.remove(&number);
             if same.is_empty() {
                 self.by_read.remove(&waiter.request.read);
-                self.watched.remove(&waiter.request.read);
             }
         }
         Some(waiter)
@@ -92,27 +84,27 @@ impl Engine {
         }
     }
 
-    /// Looks again, once, at every question that a batch of writes may concern. One look too many costs a look; one too few is a bug.
-    pub(crate) fn wake(&mut self, now: Time, news: &News) {
-        let concerned = self.waiting.watched.concerned(news);
-        self.look_again(now, concerned);
+    /// Looks again at every question that a write may concern. One look too many costs a look; one too few is a bug.
+    pub(crate) fn wake(&mut self, now: Time, touched: &Touched) {
+        if touched.is_empty() || self.waiting.by_read.is_empty() {
+            return;
+        }
+        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
+        let concerned: Vec<Read> = self.waiting.by_read.keys().filter(|read| touched.concerns(read)).cloned().collect();
+        self.look_again(now, &view, concerned);
     }
 
     /// Looks again at every question: the whole state was replaced.
     pub(crate) fn wake_all(&mut self, now: Time) {
-        let all = self.waiting.by_read.keys().cloned().collect();
-        self.look_again(now, all);
+        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
+        self.look_again(now, &view, self.waiting.by_read.keys().cloned().collect());
     }
 
-    fn look_again(&mut self, now: Time, questions: BTreeSet<Read>) {
-        if questions.is_empty() {
-            return;
-        }
-        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
-        for read in questions {
+    fn look_again(&mut self, now: Time, view: &View, reads: Vec<Read>) {
+        for read in reads {
             let (answer, index) = view.read(&read);
-            let same: Vec<u64> = self.waiting.by_read.get(&read).into_iter().flatten().copied().collect();
-            for number in same {
+            let changed: Vec<u64> = self.waiting.by_read.get(&read).into_iter().flatten().copied().collect();
+            for number in changed {
                 if self.waiting.waiters.get(&number).is_none_or(|waiter| index <= waiter.wait.index) {
                     continue;
                 }

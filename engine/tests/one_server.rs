@@ -23,7 +23,7 @@ struct Alone {
 }
 
 fn config(server: bool) -> Config {
-    let server = server.then(|| ServerConfig { bootstrap_expect: 1, ..ServerConfig::default() });
+    let server = server.then(|| ServerConfig::lan(1));
     Config {
         id: NodeId([1; 16]),
         name: "n1".into(),
@@ -39,7 +39,7 @@ fn config(server: bool) -> Config {
         definitions: Vec::new(),
         node_checks: Vec::new(),
         saved: SavedLocal::default(),
-        session_ttl_min: Duration::from_secs(10),
+        session_ttl_min: Duration::from_secs(1),
         patience: Patience::default(),
         seed: 1,
     }

@@ -1,15 +1,194 @@
-//! Several engines that hear each other: what one agent alone cannot show.
+//! Several engines that hear each other, on one clock: what one agent alone cannot show.
 
 // A test's helpers may stop it like the test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
-
-use quorate_engine::{Config, Input};
+use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
+use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::wire::stream::{Message, Origin};
-use quorate_protocol::{Ask, LocalRequest, LogIndex, ReadRequest, Refusal, Reply, Request, Wait};
+use quorate_protocol::{
+    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Pair, Read, ReadRequest, Refusal, Reply, Request,
+    Service, Time, Wait, Write,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
-use world::{Agents, SECOND, address, config, get, id, keys, put, server_and_client, three_servers};
+
+/// Engines by number, and what travels between them; it takes no time.
+#[derive(Default)]
+struct Agents {
+    now: Time,
+    engines: BTreeMap<u8, Engine>,
+    travelling: VecDeque<(u8, Input)>,
+    last_ticket: u64,
+    replies: BTreeMap<u64, Reply>,
+    /// Messages between servers get lost.
+    raft_is_lost: bool,
+    /// Disks that acknowledge nothing.
+    hung: BTreeSet<u8>,
+    bootstrapped: Vec<Vec<NodeId>>,
+    failed_syncs: usize,
+}
+
+fn id(number: u8) -> NodeId {
+    NodeId([number; 16])
+}
+
+fn address(number: u8) -> SocketAddr {
+    ([127, 0, 0, number], 8301).into()
+}
+
+fn config(number: u8, expect: Option<usize>) -> Config {
+    Config {
+        id: id(number),
+        name: format!("n{number}"),
+        address: address(number),
+        datacenter: "dc1".into(),
+        generation: 1,
+        version: "test".into(),
+        node_meta: BTreeMap::new(),
+        keyring: Keyring::new([7; 32]),
+        timing: Timing::lan(),
+        join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
+        server: expect.map(ServerConfig::lan),
+        definitions: Vec::new(),
+        node_checks: Vec::new(),
+        saved: SavedLocal::default(),
+        session_ttl_min: Duration::from_secs(1),
+        patience: Patience::default(),
+        seed: u64::from(number),
+    }
+}
+
+impl Agents {
+    fn start(&mut self, config: Config) {
+        let number = config.id.0[0];
+        self.engines.insert(number, Engine::new(config, self.now).unwrap());
+        self.travel();
+    }
+
+    fn take_outputs(&mut self, number: u8) {
+        while let Some(output) = self.engines.get_mut(&number).and_then(Engine::poll) {
+            match output {
+                Output::Persist(persist) if !self.hung.contains(&number) => {
+                    self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
+                }
+                Output::Datagram { to, bytes } => {
+                    self.travelling.push_back((place(to), Input::Datagram { from: address(number), bytes }));
+                }
+                Output::Message { message: Message::Raft(_), .. } if self.raft_is_lost => {}
+                Output::Message { to, message } => {
+                    let from = Origin { id: id(number), address: address(number) };
+                    self.travelling.push_back((place(to.address), Input::Message { from, message }));
+                }
+                Output::Reply { ticket, reply } => {
+                    assert!(self.replies.insert(ticket.0, reply).is_none(), "one reply each");
+                }
+                Output::Noticed(Notice::Bootstrapped { servers }) => self.bootstrapped.push(servers),
+                Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
+                Output::Fatal(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn travel(&mut self) {
+        self.engines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.take_outputs(number));
+        while let Some((to, input)) = self.travelling.pop_front() {
+            if let Some(engine) = self.engines.get_mut(&to) {
+                engine.handle(self.now, input);
+                self.take_outputs(to);
+            }
+        }
+    }
+
+    fn pass(&mut self, length: Duration) {
+        let until = self.now + length;
+        loop {
+            let next = self.engines.values().filter_map(Engine::deadline).min();
+            let Some(deadline) = next.filter(|deadline| *deadline <= until) else { break };
+            self.now = self.now.max(deadline);
+            let now = self.now;
+            self.engines
+                .values_mut()
+                .filter(|engine| engine.deadline().is_some_and(|deadline| deadline <= now))
+                .for_each(|engine| engine.handle_timeout(now));
+            self.travel();
+        }
+        self.now = until;
+    }
+
+    fn send(&mut self, number: u8, ask: Ask) -> u64 {
+        self.last_ticket += 1;
+        let input = Input::Request { ticket: Ticket(self.last_ticket), request: Request::here(ask) };
+        self.engines.get_mut(&number).unwrap().handle(self.now, input);
+        self.travel();
+        self.last_ticket
+    }
+
+    fn ask(&mut self, number: u8, ask: Ask) -> Reply {
+        let ticket = self.send(number, ask);
+        self.replies.remove(&ticket).expect("an answer at once")
+    }
+
+    fn register(&mut self, number: u8, name: &str) {
+        let service = Service { name: name.into(), ..Service::default() };
+        let request = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+        assert_eq!(self.ask(number, Ask::Local(request)), Reply::Done);
+    }
+
+    fn services_of(&self, server: u8, node: &str) -> Vec<String> {
+        self.engines[&server].store().unwrap().view().services_of(node).map(|row| row.id.clone()).collect()
+    }
+
+    fn last_index(&self, server: u8) -> u64 {
+        self.engines[&server].raft().unwrap().last_index().0
+    }
+}
+
+fn place(address: SocketAddr) -> u8 {
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    }
+}
+
+fn put(key: &str, value: &str) -> Ask {
+    let pair = Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() };
+    Ask::Write(Write::Kv(KvWrite::Put { pair, cas: None }))
+}
+
+fn get(key: &str) -> Read {
+    Read::Kv(KvRead::Get { key: key.into() })
+}
+
+fn keys(reply: Option<Reply>) -> Vec<String> {
+    match reply {
+        Some(Reply::Read { answer: Answer::Entries(entries), .. }) => entries.iter().map(|e| e.key.clone()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn server_and_client() -> Agents {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.start(config(2, None));
+    agents.pass(5 * SECOND);
+    agents
+}
+
+/// Three servers with a leader; its number, and that of another.
+fn three_servers() -> (Agents, u8, u8) {
+    let mut agents = Agents::default();
+    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
+    agents.pass(10 * SECOND);
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
+    let other = if leader == 1 { 2 } else { 1 };
+    (agents, leader, other)
+}
 
 #[test]
 fn a_restarted_agent_is_not_given_answers_to_its_former_self() {

@@ -6,9 +6,11 @@
 // A test's helpers may stop it like the test itself.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use quorate_protocol::raft::{Configuration, LogEntry, Payload, Peer, RaftBody, RaftMessage};
+use quorate_protocol::raft::{Configuration, LogEntry, Payload, Peer, RaftBody, RaftMessage, SnapshotMeta};
 use quorate_protocol::wire::local::{SavedCheck, SavedLocal};
-use quorate_protocol::wire::log::{decode_entry, decode_write, encode_entry, encode_write};
+use quorate_protocol::wire::log::{
+    decode_entry, decode_snapshot_meta, decode_write, encode_entry, encode_snapshot_meta, encode_write,
+};
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{
     Answer, Ask, Check, CheckDefinition, CheckKind, Consistency, Deregistration, Entry, KvRead, KvWrite, LogIndex,
@@ -84,7 +86,7 @@ fn writes() {
 #[test]
 fn log_entries() {
     let peer = Peer { address: ([127, 0, 0, 1], 8301).into(), voter: true };
-    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into() };
+    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into(), founder: None };
     let all = [
         ("entry-empty", Payload::Empty),
         ("entry-command", Payload::Command(encode_write(&put()).into())),
@@ -94,6 +96,14 @@ fn log_entries() {
         let entry = LogEntry { term: Term(3), index: LogIndex(12), payload };
         check(name, &entry, encode_entry, decode_entry);
     }
+}
+
+#[test]
+fn what_comes_with_a_snapshot() {
+    let peer = Peer { address: ([127, 0, 0, 1], 8301).into(), voter: true };
+    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into(), founder: None };
+    let meta = SnapshotMeta { index: LogIndex(90), term: Term(4), configuration, configuration_index: LogIndex(12) };
+    check("snapshot-meta", &meta, encode_snapshot_meta, decode_snapshot_meta);
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl Touched {
         &self.timers
     }
 
+    /// The keys that were set or removed.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(AsRef::as_ref)
+    }
+
     /// Whether the answer to this question may have changed.
     pub fn concerns(&self, read: &Read) -> bool {
         match read {

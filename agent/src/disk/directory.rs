@@ -1,24 +1,20 @@
-//! The data directory: private, whose it is, one agent at a time, and how to replace a file in it without ever losing it.
+//! The data directory: whose it is, one agent at a time, and how often it was started from.
 
 use super::DiskError;
+use super::files::{PrivateFile, make_private_directory, make_private_file, read_at_most, replace};
 use quorate_protocol::NodeId;
 use ring::rand::{SecureRandom, SystemRandom};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::TryLockError;
+use std::io;
 use std::path::Path;
 
-/// Only the owner may list and enter.
-const DIRECTORY_MODE: u32 = 0o700;
-/// Only the owner may read and write.
-const FILE_MODE: u32 = 0o600;
 /// The longest of the small text files here.
 const MAX_TEXT: u64 = 128;
 
 /// The data directory, held against other agents until this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    _file: PrivateFile,
 }
 
 /// Makes the directory where there is none, makes it private, and takes it for this agent.
@@ -28,8 +24,8 @@ pub struct Lock {
 pub fn lock(data_dir: &Path) -> Result<Lock, DiskError> {
     make_private_directory(data_dir)?;
     let path = data_dir.join("lock");
-    let mut file = open_private(&path)?;
-    match file.try_lock() {
+    let file = PrivateFile::open(&path)?;
+    match file.system_file().try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let process = read_text(&path)?.and_then(|text| text.trim().parse().ok());
@@ -38,9 +34,8 @@ pub fn lock(data_dir: &Path) -> Result<Lock, DiskError> {
         Err(TryLockError::Error(cause)) => return Err(DiskError::system("lock", path)(cause)),
     }
     // For people and for the message above; the lock itself is what counts.
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(DiskError::system("write", path))?;
+    file.cut(0)?;
+    file.write_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
     Ok(Lock { _file: file })
 }
 
@@ -53,31 +48,39 @@ pub fn node_id(data_dir: &Path, wanted: Option<NodeId>) -> Result<NodeId, DiskEr
     let path = data_dir.join("node-id");
     if let Some(text) = read_text(&path)? {
         make_private_file(&path)?;
-        let owner = text.trim().parse().map_err(|error| DiskError::DamagedFile {
+        let damaged = |what: String| DiskError::DamagedFile {
             path: path.clone(),
-            what: format!("{error}"),
+            what,
             remedy: "Write the node's id into it (other agents show it under /v1/catalog/nodes), or move the whole data directory \
                      aside to start as a new node",
-        })?;
+        };
+        // A person who writes the id needs no checksum: no part of an id is one.
+        let alone = text.trim().parse();
+        let owner =
+            alone.or_else(|_| unseal_text(&text)?.parse().map_err(|error| format!("{error}"))).map_err(damaged)?;
         return match wanted {
             Some(wanted) if wanted != owner => Err(DiskError::Foreign { path: data_dir.into(), owner, wanted }),
             _ => Ok(owner),
         };
     }
-    let id = match wanted {
-        Some(wanted) => wanted,
-        None => {
-            let mut bytes = [0; 16];
-            let no_dice = |_| io::Error::other("the system has no randomness");
-            SystemRandom::new()
-                .fill(&mut bytes)
-                .map_err(no_dice)
-                .map_err(DiskError::system("draw an id for", &path))?;
-            NodeId::from_random(bytes)
-        }
-    };
-    replace(&path, format!("{id}\n").as_bytes())?;
+    let id = wanted.map_or_else(|| draw_id(&path), Ok)?;
+    replace(&path, seal_text(&id.to_string()).as_bytes())?;
     Ok(id)
+}
+
+/// Makes the directory that of another node, drawn at random.
+pub(super) fn replace_node_id(data_dir: &Path) -> Result<NodeId, DiskError> {
+    let path = data_dir.join("node-id");
+    let id = draw_id(&path)?;
+    replace(&path, seal_text(&id.to_string()).as_bytes())?;
+    Ok(id)
+}
+
+fn draw_id(path: &Path) -> Result<NodeId, DiskError> {
+    let mut bytes = [0; 16];
+    let no_dice = |_| io::Error::other("the system has no randomness");
+    SystemRandom::new().fill(&mut bytes).map_err(no_dice).map_err(DiskError::system("draw an id for", path))?;
+    Ok(NodeId::from_random(bytes))
 }
 
 /// A number that is greater at every start, and near the wall clock (milliseconds since 1970) so that it also grows when the directory
@@ -87,99 +90,48 @@ pub fn node_id(data_dir: &Path, wanted: Option<NodeId>) -> Result<NodeId, DiskEr
 /// [`DiskError`] when it cannot be read or written.
 pub fn generation(data_dir: &Path, wall_clock_millis: u64) -> Result<u64, DiskError> {
     let path = data_dir.join("generation");
+    let damaged = |what: String| DiskError::DamagedFile {
+        path: path.clone(),
+        what,
+        remedy: "Remove it if the clock of this host is right: the next number is then taken from the clock",
+    };
     let last = match read_text(&path)? {
         None => 0,
-        Some(text) => text.trim().parse::<u64>().map_err(|error| DiskError::DamagedFile {
-            path: path.clone(),
-            what: format!("it should hold a number: {error}"),
-            remedy: "Remove it if the clock of this host is right: the next number is then taken from the clock",
-        })?,
+        Some(text) => {
+            let number = unseal_text(&text).map_err(damaged)?;
+            number.parse::<u64>().map_err(|error| damaged(format!("it should hold a number: {error}")))?
+        }
     };
     let next = last.saturating_add(1).max(wall_clock_millis);
-    replace(&path, format!("{next}\n").as_bytes())?;
+    replace(&path, seal_text(&next.to_string()).as_bytes())?;
     Ok(next)
-}
-
-/// Makes a directory where there is none, and private where it is not.
-pub(super) fn make_private_directory(path: &Path) -> Result<(), DiskError> {
-    if !path.is_dir() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(path)
-            .map_err(DiskError::system("make the directory", path))?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_directory(parent)?;
-        }
-    }
-    set_mode(path, DIRECTORY_MODE)
-}
-
-/// Makes a file that exists private where it is not.
-pub(super) fn make_private_file(path: &Path) -> Result<(), DiskError> {
-    set_mode(path, FILE_MODE)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), DiskError> {
-    let metadata = fs::metadata(path).map_err(DiskError::system("look at", path))?;
-    if metadata.permissions().mode() & 0o7777 == mode {
-        return Ok(());
-    }
-    tracing::warn!(path = %path.display(), "others could reach this; it is now private");
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(DiskError::system("make private", path))
-}
-
-/// Opens a file for reading and writing, made where there is none, and private.
-pub(super) fn open_private(path: &Path) -> Result<File, DiskError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(DiskError::system("open", path))?;
-    make_private_file(path)?;
-    Ok(file)
-}
-
-/// Replaces a file's content: after a crash at any moment it is the old or the new one, in full.
-pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
-    let new = path.with_extension("new");
-    let mut file = open_private(&new)?;
-    file.set_len(0)
-        .and_then(|()| file.write_all(content))
-        .and_then(|()| file.sync_all())
-        .map_err(DiskError::system("write", &new))?;
-    fs::rename(&new, path).map_err(DiskError::system("rename to its place", &new))?;
-    // The name is in the directory, which has to be flushed as well.
-    path.parent().map_or(Ok(()), sync_directory)
-}
-
-/// Flushes which files a directory has.
-pub(super) fn sync_directory(path: &Path) -> Result<(), DiskError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(DiskError::system("flush the directory", path))
-}
-
-/// A file's content, at most `limit` bytes of it; none where there is no such file.
-pub(super) fn read_at_most(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, DiskError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DiskError::system("open", path)(error)),
-    };
-    let mut content = Vec::new();
-    file.take(limit).read_to_end(&mut content).map_err(DiskError::system("read", path))?;
-    Ok(Some(content))
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, DiskError> {
     Ok(read_at_most(path, MAX_TEXT)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// The text and its checksum, which tells a flipped digit from the one that was written.
+fn seal_text(text: &str) -> String {
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// Reads what [`seal_text`] wrote.
+fn unseal_text(text: &str) -> Result<&str, String> {
+    let mut words = text.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(content), Some(checksum), None) if checksum == format!("{:08x}", crc32fast::hash(content.as_bytes())) => {
+            Ok(content)
+        }
+        _ => Err("it should hold one word and that word's checksum".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

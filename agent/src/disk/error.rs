@@ -17,26 +17,30 @@ pub enum DiskError {
         /// What the system said.
         cause: io::Error,
     },
-    /// The database refused for a reason that is not the system's.
-    #[error("cannot {doing} {}: {cause}", .path.display())]
-    Database {
-        /// What was being done.
-        doing: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// What the database said.
-        cause: String,
-    },
-    /// The log or hard state is not what was once written. Continuing could lose or contradict what others were promised.
-    #[error(
-        "the Raft log {} is damaged: {what}. It is left as it is. With other servers alive: move the whole data directory aside and start \
-         again; this server then joins under a new node id and gets everything from them. Otherwise restore the directory from a backup",
-        .path.display()
-    )]
-    DamagedLog {
+    /// Log, vote or snapshot are not what was once written. Continuing could lose or contradict what others were promised.
+    #[error("{} is damaged: {what}", .path.display())]
+    Damaged {
         /// The damaged file.
         path: PathBuf,
         /// What exactly is wrong.
+        what: String,
+    },
+    /// The server cannot go on with its directory, and must not begin anew by itself.
+    #[error(
+        "{what}. Everything is left as it is: this server may not begin anew by itself, as it was told its node id (-node-id) or that there \
+         are no other servers to learn from (-bootstrap-expect 1). With other servers alive: move the whole data directory aside and start \
+         again under another node id. Otherwise restore the directory from a backup, or a snapshot into a new one"
+    )]
+    NotRepaired {
+        /// What is wrong.
+        what: String,
+    },
+    /// A newer build wrote it.
+    #[error("{} cannot be read by this build: {what}. Start the build that wrote it, or a newer one", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not understood.
         what: String,
     },
     /// A small file is not what was once written.
@@ -83,6 +87,16 @@ pub enum DiskError {
         /// The last entry there is.
         last: u64,
     },
+    /// The caller would delete entries that no snapshot covers: a bug, and nothing was written.
+    #[error(
+        "entries below {first} were to be deleted, and snapshots cover those up to {covered} only: please report this"
+    )]
+    Uncovered {
+        /// What was to become the first entry.
+        first: u64,
+        /// The last entry that a snapshot on disk covers.
+        covered: u64,
+    },
 }
 
 impl DiskError {
@@ -90,5 +104,16 @@ impl DiskError {
     pub(super) fn system(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DiskError {
         let path = path.into();
         move |cause| DiskError::System { doing, path, cause }
+    }
+
+    /// For `map_err` on reading what was once written: a sector that the disk cannot give back is damage, whatever else is not.
+    pub(super) fn reading(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> DiskError {
+        let path = path.into();
+        move |cause| match cause.raw_os_error() {
+            Some(number) if number == rustix::io::Errno::IO.raw_os_error() => {
+                DiskError::Damaged { path, what: format!("it cannot be read: {cause}") }
+            }
+            _ => DiskError::System { doing: "read", path, cause },
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A magic word, a version, a checksum of the rest, the rest.
 
-use super::directory::{make_private_file, read_at_most, replace};
 use super::error::DiskError;
+use super::files::{make_private_file, read_at_most, replace};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"QLOC";

@@ -1,395 +1,493 @@
-//! The Raft log and hard state in one redb file.
+//! The Raft log and hard state in segments.
 //!
-//! Term, vote, cutting and appending go into one transaction, so that no crash can part them. redb is told to commit in two phases: the
-//! flush of the content ends before the flush of the root that points to it begins. With one phase a root that does not verify after a
-//! crash may be an unfinished commit or a rotten one, and redb takes the commit before in both cases; with two, a root was only ever
-//! written after its content was safe, so a root that does not verify is damage and is refused.
+//! A batch holds term, vote, cuts and entries together, so that no crash can part them, and costs one write and one flush. What a start
+//! finds is either exactly what was acknowledged (and perhaps the batch that was under way), or damage that it names: [`inspect`] only
+//! looks, [`RaftLog::open`] then tidies up what a crash may leave.
 
-use super::directory::{make_private_directory, open_private, sync_directory};
-use super::record::{State, decode_log_row, encode_log_row};
-use super::witness::Witness;
+use super::files::{make_private_directory, names_in, remove};
+use super::outline::{Outline, Replay};
+use super::record::{Record, RecordError, Records, State, unseal};
+use super::segment::{self, Batch, Found, Segment};
+use super::snapshot::{self, Origin, Shelf};
+use super::space::{Reserve, Space};
+use super::witness::{self, Witness};
 use super::writer::Storage;
-use super::{DiskError, Recovered};
+use super::{DiskError, Options, Recovered, quarantine};
 use quorate_protocol::raft::{HardState, LogEntry};
 use quorate_protocol::{LogIndex, NodeId, Term};
-use quorate_raft::Persist;
-use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
-    TableError,
-};
+use quorate_raft::{Persist, Snapshot};
 use std::path::{Path, PathBuf};
-
-/// Entries by index.
-const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-/// One row, [`STATE_ROW`].
-const STATE: TableDefinition<u64, &[u8]> = TableDefinition::new("state");
-const STATE_ROW: u64 = 0;
-
-/// Pages that redb keeps in memory, in bytes. The log is only read at the start, so the default of 1 GiB would be wasted.
-const CACHE: usize = 32 * 1024 * 1024;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// The log on disk.
 #[derive(Debug)]
 pub(super) struct RaftLog {
-    database: Database,
-    witness: Witness,
-    path: PathBuf,
+    data_dir: PathBuf,
+    directory: PathBuf,
     state: State,
+    outline: Outline,
+    spans: Spans,
+    current: Segment,
+    spare: Spare,
+    witness: Witness,
+    shelf: Arc<Shelf>,
+    reserve: Reserve,
+    is_rejoining: bool,
 }
 
 impl RaftLog {
     /// Opens and verifies the log of a node, or makes an empty one.
-    pub(super) fn open(data_dir: &Path, id: NodeId) -> Result<(Recovered, RaftLog), DiskError> {
-        let directory = data_dir.join("raft");
+    pub(super) fn open(data_dir: &Path, id: NodeId, options: &Options) -> Result<(Recovered, RaftLog), DiskError> {
         make_private_directory(data_dir)?;
+        let directory = data_dir.join("raft");
         make_private_directory(&directory)?;
-        let path = directory.join("raft.redb");
-        let damaged = |what: String| DiskError::DamagedLog { path: path.clone(), what };
-
-        // The witness is made first: a log without one has lost it.
-        let witness_path = directory.join("witness");
-        if path.metadata().is_ok_and(|metadata| metadata.len() > 0) && !witness_path.exists() {
-            return Err(damaged(format!("{} beside it is missing", witness_path.display())));
-        }
-        let (witness, commits) = Witness::open(&witness_path)?;
-        drop(open_private(&path)?);
-        sync_directory(&directory)?;
-        let database = Database::builder()
-            .set_cache_size(CACHE)
-            .set_check_integrity_on_open(true)
-            .create(&path)
-            .map_err(|error| refused_to_open(error, &path))?;
-        let fresh = State { node: id, commits: 0, hard_state: HardState::default(), last: LogIndex::ZERO };
-        let mut log = RaftLog { database, witness, path: path.clone(), state: fresh };
-        let Some(state) = log.read_state()? else {
-            if commits > 0 {
-                return Err(damaged(format!("it is empty, although {commits} commits were made")));
+        let found = inspect(data_dir, id)?;
+        let reserve = Reserve::open(data_dir, options.reserve)?;
+        let witness = Witness::open(data_dir)?;
+        segment::discard_spare(&directory)?;
+        let spare = Spare { directory: directory.clone(), size: options.segment_size, preparing: None };
+        let (shelf, snapshot) = Shelf::open(&directory, found.outline.first())?;
+        let (current, spans) = match &found.last {
+            Some(last) => {
+                let mut current = Segment::resume(&directory, last)?;
+                current.settle(last)?;
+                (current, found.spans)
             }
-            log.commit(&[])?;
-            return Ok((Recovered::default(), log));
+            None => {
+                segment::prepare(&directory, options.segment_size)?;
+                let current = Segment::begin(&directory, 1, &found.state, None)?;
+                let mut spans = Spans::default();
+                spans.begin(current.sequence());
+                (current, spans)
+            }
         };
-        if state.node != id {
-            return Err(DiskError::Foreign { path, owner: state.node, wanted: id });
-        }
-        if state.commits < commits {
-            return Err(damaged(format!("commit {commits} was made, and it holds only {}", state.commits)));
-        }
-        log.state = state;
-        let entries = log.read_entries()?;
-        Ok((Recovered { hard_state: state.hard_state, entries }, log))
-    }
-
-    /// The state; none in a database that was never committed to.
-    fn read_state(&self) -> Result<Option<State>, DiskError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let table = match transaction.open_table(STATE) {
-                Ok(table) => table,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            Ok(Some(table.get(STATE_ROW)?.map(|row| row.value().to_vec()).unwrap_or_default()))
+        let mut log = RaftLog {
+            data_dir: data_dir.into(),
+            directory,
+            state: found.state,
+            outline: found.outline,
+            spans,
+            current,
+            spare,
+            witness,
+            shelf: Arc::new(shelf),
+            reserve,
+            is_rejoining: quarantine::is_rejoining(data_dir),
         };
-        match read().map_err(|error| self.failed("read", error))? {
-            None => Ok(None),
-            Some(row) => State::decode(&row)
-                .map(Some)
-                .map_err(|error| self.damaged(format!("the record of term and vote: {error}"))),
-        }
-    }
-
-    /// All entries, verified: from the first to the last without a gap, terms never falling.
-    fn read_entries(&self) -> Result<Vec<LogEntry>, DiskError> {
-        let failed = |error: redb::Error| self.failed("read", error);
-        let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
-        let table = transaction.open_table(LOG).map_err(|error| failed(error.into()))?;
-        let mut entries: Vec<LogEntry> = Vec::new();
-        let (mut expected, mut term) = (LogIndex(1), Term::ZERO);
-        for row in table.iter().map_err(|error| failed(error.into()))? {
-            let (key, value) = row.map_err(|error| failed(error.into()))?;
-            if key.value() != expected.0 {
-                return Err(self.damaged(format!("entry {expected} is missing before entry {}", key.value())));
-            }
-            let entry = decode_log_row(key.value(), value.value())
-                .map_err(|error| self.damaged(format!("entry {expected} of up to {}: {error}", self.state.last)))?;
-            if entry.term < term || entry.term > self.state.hard_state.term {
-                return Err(self.damaged(format!(
-                    "entry {expected} has term {}, after term {term}, in a log whose latest term is {}",
-                    entry.term, self.state.hard_state.term
-                )));
-            }
-            (expected, term) = (expected.next(), entry.term);
-            entries.push(entry);
-        }
-        if expected.previous() != self.state.last {
-            return Err(self.damaged(format!(
-                "its last entry is {}, and it was written up to {}",
-                expected.previous(),
-                self.state.last
-            )));
-        }
-        Ok(entries)
-    }
-
-    fn write(&self, batch: &[Persist], state: &mut State) -> Result<(), Failure> {
-        let mut transaction = self.database.begin_write().map_err(redb::Error::from)?;
-        transaction.set_durability(Durability::Immediate).map_err(redb::Error::from)?;
-        transaction.set_two_phase_commit(true);
+        log.witness.record(log.state.batches)?;
+        log.spare.prepare()?;
+        let mut entries = found.entries;
+        if let Some(Snapshot { meta, .. }) = &snapshot
+            && !joins(&log.outline, meta.index, meta.term)
         {
-            let mut log = transaction.open_table(LOG).map_err(redb::Error::from)?;
-            for persist in batch {
-                state.hard_state = persist.hard_state;
-                state.last = replace_from(&mut log, state.last, &persist.entries)?;
-            }
-            let mut states = transaction.open_table(STATE).map_err(redb::Error::from)?;
-            states.insert(STATE_ROW, state.encode().as_slice()).map_err(redb::Error::from)?;
+            entries.clear();
+            log.begin_behind(meta.index, meta.term)?;
         }
-        Ok(transaction.commit().map_err(redb::Error::from)?)
+        if !entries.is_empty() || snapshot.is_some() {
+            log.note_rejoined()?;
+        }
+        let recovered = Recovered { id, hard_state: log.state.hard_state, snapshot, entries, rejoin: log.is_rejoining };
+        Ok((recovered, log))
     }
 
-    fn failed(&self, doing: &'static str, error: redb::Error) -> DiskError {
-        let path = self.path.clone();
-        match error {
-            redb::Error::Io(cause) => DiskError::System { doing, path, cause },
-            redb::Error::Corrupted(what) => DiskError::DamagedLog { path, what },
-            other => DiskError::Database { doing, path, cause: other.to_string() },
-        }
+    /// The snapshots beside the log.
+    pub(super) fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.clone()
     }
 
-    fn damaged(&self, what: String) -> DiskError {
-        DiskError::DamagedLog { path: self.path.clone(), what }
+    /// The snapshot is ahead of the log: a crash came between the two. It holds only what was committed, so what is in the log instead never
+    /// was; and its term is known by now.
+    fn begin_behind(&mut self, index: LogIndex, term: Term) -> Result<(), DiskError> {
+        let last = self.state.last;
+        tracing::info!(
+            snapshot = index.0,
+            log = last.0,
+            "the snapshot is ahead of the log, which begins behind it now"
+        );
+        let mut draft = Draft::of(self);
+        draft.reset(index.next());
+        if draft.hard_state.term < term {
+            draft.hard_state = HardState { term, vote: None };
+        }
+        self.append(draft)
+    }
+
+    /// Makes a batch durable.
+    fn append(&mut self, draft: Draft) -> Result<(), DiskError> {
+        let Draft { hard_state, outline, records, touched } = draft;
+        let next = State {
+            node: self.state.node,
+            batches: self.state.batches + 1,
+            hard_state,
+            first: outline.first(),
+            last: outline.last(),
+        };
+        let content = records.seal(&next);
+        if self.current.has_room_for(&content) {
+            self.current.append(next.batches, &content)?;
+            self.witness.record(next.batches)?;
+        } else {
+            self.spare.finish()?;
+            let sequence = self.current.sequence() + 1;
+            self.current = Segment::begin(&self.directory, sequence, &self.state, Some(&content))?;
+            self.spans.begin(sequence);
+            self.witness.record(next.batches)?;
+            self.witness.sync()?;
+            self.spare.prepare()?;
+        }
+        self.spans.take(&touched);
+        self.state = next;
+        self.outline = outline;
+        self.delete_unneeded()
+    }
+
+    /// Deletes the segments in which nothing is needed any more, the oldest first, so that a crash leaves no hole.
+    fn delete_unneeded(&mut self) -> Result<(), DiskError> {
+        while let Some(sequence) = self.spans.unneeded(self.outline.first()) {
+            remove(&segment::path_of(&self.directory, sequence))?;
+            self.spans.deleted(sequence);
+        }
+        Ok(())
+    }
+
+    fn note_rejoined(&mut self) -> Result<(), DiskError> {
+        if std::mem::take(&mut self.is_rejoining) {
+            quarantine::has_rejoined(&self.data_dir)?;
+        }
+        Ok(())
     }
 }
 
 impl Storage for RaftLog {
     fn commit(&mut self, batch: &[Persist]) -> Result<(), DiskError> {
-        let mut state = State { commits: self.state.commits.saturating_add(1), ..self.state };
-        self.write(batch, &mut state).map_err(|failure| match failure {
-            Failure::Database(error) => self.failed("write to", error),
-            Failure::Gap { index, last } => DiskError::Gap { index: index.0, last: last.0 },
-        })?;
-        self.state = state;
-        self.witness.record(state.commits)
+        let mut draft = Draft::of(self);
+        let mut covered = self.shelf.covered();
+        for persist in batch {
+            draft.add(persist, &mut covered)?;
+        }
+        // The snapshot is there before the log begins behind it; a crash in between is seen at the start.
+        let snapshots = batch.iter().filter_map(|persist| persist.snapshot.as_ref());
+        for Snapshot { meta, chunks } in snapshots.clone() {
+            self.shelf.put(Origin::Leader, meta, chunks.iter().cloned(), || true)?;
+        }
+        self.append(draft)?;
+        if snapshots.count() > 0 {
+            self.shelf.tidy()?;
+        }
+        if self.outline.last() > LogIndex::ZERO {
+            self.note_rejoined()?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<Space, DiskError> {
+        self.reserve.look()
     }
 }
 
-/// Why a batch was not written.
-enum Failure {
-    Database(redb::Error),
-    Gap { index: LogIndex, last: LogIndex },
+/// A batch that is being put together.
+struct Draft {
+    hard_state: HardState,
+    outline: Outline,
+    records: Records,
+    touched: Touched,
 }
 
-impl From<redb::Error> for Failure {
-    fn from(error: redb::Error) -> Failure {
-        Failure::Database(error)
-    }
-}
-
-/// Cuts the log before the first of these and appends them. Returns the last entry then.
-fn replace_from(
-    log: &mut Table<'_, u64, &'static [u8]>,
-    last: LogIndex,
-    entries: &[LogEntry],
-) -> Result<LogIndex, Failure> {
-    let Some(first) = entries.first() else { return Ok(last) };
-    if first.index == LogIndex::ZERO || first.index > last.next() {
-        return Err(Failure::Gap { index: first.index, last });
-    }
-    if first.index <= last {
-        log.retain_in(first.index.0..=last.0, |_, _| false).map_err(redb::Error::from)?;
-    }
-    let mut last = first.index.previous();
-    for entry in entries {
-        if entry.index != last.next() {
-            return Err(Failure::Gap { index: entry.index, last });
-        }
-        log.insert(entry.index.0, encode_log_row(entry).as_slice()).map_err(redb::Error::from)?;
-        last = entry.index;
-    }
-    Ok(last)
-}
-
-fn refused_to_open(error: DatabaseError, path: &Path) -> DiskError {
-    let path = path.to_path_buf();
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => DiskError::InUse { path, process: None },
-        DatabaseError::Storage(StorageError::Io(cause)) if cause.kind() == std::io::ErrorKind::InvalidData => {
-            DiskError::DamagedLog { path, what: cause.to_string() }
-        }
-        DatabaseError::Storage(StorageError::Io(cause)) => DiskError::System { doing: "open", path, cause },
-        other => DiskError::DamagedLog { path, what: other.to_string() },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quorate_protocol::raft::Payload;
-    use std::fs;
-
-    const ME: NodeId = NodeId([1; 16]);
-
-    fn entry(index: u64, term: u64) -> LogEntry {
-        let payload = Payload::Command(format!("entry {index} of term {term}").into_bytes().into());
-        LogEntry { term: Term(term), index: LogIndex(index), payload }
-    }
-
-    fn persist(number: u64, term: u64, entries: &[(u64, u64)]) -> Persist {
-        let hard_state = HardState { term: Term(term), vote: Some(NodeId([term as u8; 16])) };
-        Persist { number, hard_state, entries: entries.iter().map(|(index, term)| entry(*index, *term)).collect() }
-    }
-
-    fn open(dir: &Path) -> (Recovered, RaftLog) {
-        RaftLog::open(dir, ME).unwrap()
-    }
-
-    fn recovered(term: u64, entries: &[(u64, u64)]) -> Recovered {
-        let Persist { hard_state, entries, .. } = persist(0, term, entries);
-        Recovered { hard_state, entries }
-    }
-
-    #[test]
-    fn a_restart_finds_exactly_what_was_committed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (found, mut log) = open(dir.path());
-        assert_eq!(found, Recovered::default());
-        log.commit(&[persist(1, 1, &[(1, 1), (2, 1)]), persist(2, 1, &[(3, 1)])]).unwrap();
-        log.commit(&[persist(3, 2, &[])]).unwrap();
-        drop(log);
-        let (found, mut log) = open(dir.path());
-        assert_eq!(found, recovered(2, &[(1, 1), (2, 1), (3, 1)]));
-        // A new leader's entries replace a tail, twice in one batch.
-        log.commit(&[persist(1, 3, &[(2, 3), (3, 3), (4, 3)]), persist(2, 4, &[(3, 4)])]).unwrap();
-        drop(log);
-        assert_eq!(open(dir.path()).0, recovered(4, &[(1, 1), (2, 3), (3, 4)]));
-    }
-
-    #[test]
-    fn a_gap_is_refused_and_nothing_of_its_batch_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_, mut log) = open(dir.path());
-        log.commit(&[persist(1, 1, &[(1, 1)])]).unwrap();
-        for bad in [persist(2, 9, &[(4, 1)]), persist(2, 9, &[(0, 1)]), persist(2, 9, &[(2, 1), (4, 1)])] {
-            assert!(matches!(log.commit(&[persist(1, 8, &[(2, 1)]), bad]), Err(DiskError::Gap { .. })));
-        }
-        drop(log);
-        assert_eq!(open(dir.path()).0, recovered(1, &[(1, 1)]));
-    }
-
-    #[test]
-    fn another_nodes_log_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(open(dir.path()));
-        let stranger = NodeId([2; 16]);
-        let error = RaftLog::open(dir.path(), stranger).unwrap_err();
-        assert!(matches!(error, DiskError::Foreign { owner: ME, wanted, .. } if wanted == stranger), "{error}");
-    }
-
-    /// Writes a row past the code under test, with redb's own checksums right.
-    fn tamper(dir: &Path, change: impl FnOnce(&mut Table<'_, u64, &'static [u8]>)) {
-        let database = Database::create(dir.join("raft/raft.redb")).unwrap();
-        let transaction = database.begin_write().unwrap();
-        change(&mut transaction.open_table(LOG).unwrap());
-        transaction.commit().unwrap();
-    }
-
-    #[test]
-    fn damage_to_single_entries_is_named() {
-        type Change = fn(&mut Table<'_, u64, &'static [u8]>);
-        let cases: [(Change, &str); 5] = [
-            (
-                |log| {
-                    let mut row = log.get(2).unwrap().unwrap().value().to_vec();
-                    *row.last_mut().unwrap() ^= 1;
-                    log.insert(2, row.as_slice()).unwrap();
-                },
-                "entry 2 of up to 3: its checksum is wrong",
-            ),
-            (|log| drop(log.remove(2).unwrap()), "entry 2 is missing before entry 3"),
-            (|log| drop(log.remove(3).unwrap()), "its last entry is 2, and it was written up to 3"),
-            (
-                |log| {
-                    let row = log.get(1).unwrap().unwrap().value().to_vec();
-                    log.insert(2, row.as_slice()).unwrap();
-                },
-                "entry 2 of up to 3: its checksum is wrong",
-            ),
-            (
-                |log| drop(log.insert(3, encode_log_row(&entry(3, 9)).as_slice()).unwrap()),
-                "entry 3 has term 9, after term 1, in a log whose latest term is 1",
-            ),
-        ];
-        for (change, expected) in cases {
-            let dir = tempfile::tempdir().unwrap();
-            let (_, mut log) = open(dir.path());
-            log.commit(&[persist(1, 1, &[(1, 1), (2, 1), (3, 1)])]).unwrap();
-            drop(log);
-            tamper(dir.path(), change);
-            let error = RaftLog::open(dir.path(), ME).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.contains("raft.redb"), "{error}");
+impl Draft {
+    fn of(log: &RaftLog) -> Draft {
+        Draft {
+            hard_state: log.state.hard_state,
+            outline: log.outline.clone(),
+            records: Records::default(),
+            touched: Touched::default(),
         }
     }
 
-    #[test]
-    fn a_lost_or_older_database_is_not_taken_for_the_log() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("raft/raft.redb");
-        let (_, mut log) = open(dir.path());
-        log.commit(&[persist(1, 1, &[(1, 1)])]).unwrap();
-        drop(log);
-        let older = fs::read(&file).unwrap();
-        let (_, mut log) = open(dir.path());
-        log.commit(&[persist(1, 1, &[(2, 1)])]).unwrap();
-        drop(log);
-        let good = fs::read(&file).unwrap();
-        let refused = |what: &str| {
-            let error = RaftLog::open(dir.path(), ME).unwrap_err().to_string();
-            assert!(error.contains(what), "{error}");
-        };
-        fs::write(&file, older).unwrap();
-        refused("commit 3 was made, and it holds only 2");
-        fs::remove_file(&file).unwrap();
-        refused("it is empty, although 3 commits were made");
-        fs::write(&file, &good).unwrap();
-        fs::remove_file(dir.path().join("raft/witness")).unwrap();
-        refused("witness beside it is missing");
+    fn reset(&mut self, first: LogIndex) {
+        self.outline = Outline::empty(first);
+        self.records.reset(first);
+        self.touched.reset();
     }
 
-    /// One flipped bit at a time: in every byte of redb's header (its first 320 bytes), then here and there. Whatever is opened is the truth,
-    /// and everything else is refused with a sentence, never a panic.
-    #[test]
-    fn no_flipped_bit_in_the_file_goes_unnoticed() {
-        // In memory where there is such a place: every opening flushes, and nothing here is about flushing.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let file = dir.path().join("raft/raft.redb");
-        let (_, mut log) = open(dir.path());
-        for index in 1..=20 {
-            log.commit(&[persist(index, index, &[(index, index)])]).unwrap();
+    fn begin(&mut self, first: LogIndex) -> Result<(), DiskError> {
+        let last = self.outline.last();
+        if !self.outline.begin(first) {
+            return Err(DiskError::Gap { index: first.0, last: last.0 });
         }
-        let witness = fs::read(dir.path().join("raft/witness")).unwrap();
-        // As after a kill: not closed in order.
-        let killed = fs::read(&file).unwrap();
-        drop(log);
-        let closed = fs::read(&file).unwrap();
-        let truth = recovered(20, &(1..=20).map(|index| (index, index)).collect::<Vec<_>>());
-        let mut refused = 0;
-        for good in [killed, closed] {
-            let places = (0..320).chain((320..good.len()).step_by(good.len() / 80));
-            for place in places {
-                let mut bad = good.clone();
-                bad[place] ^= 1 << (place % 8);
-                fs::write(&file, &bad).unwrap();
-                fs::write(dir.path().join("raft/witness"), &witness).unwrap();
-                match RaftLog::open(dir.path(), ME) {
-                    Ok((found, _)) => {
-                        assert_eq!(found, truth, "a flipped bit in byte {place} changed the log unnoticed")
-                    }
-                    Err(DiskError::DamagedLog { .. }) => refused += 1,
-                    Err(other) => panic!("byte {place}: {other}"),
-                }
+        self.records.begin(first);
+        Ok(())
+    }
+
+    fn put(&mut self, entries: &[LogEntry]) -> Result<(), DiskError> {
+        for entry in entries {
+            let last = self.outline.last();
+            if !self.outline.put(entry.index, entry.term) {
+                return Err(DiskError::Gap { index: entry.index.0, last: last.0 });
+            }
+            self.touched.put(entry.index);
+            self.records.entry(entry);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, persist: &Persist, covered: &mut LogIndex) -> Result<(), DiskError> {
+        self.hard_state = persist.hard_state;
+        let mut entries = persist.entries.as_slice();
+        if let Some(Snapshot { meta, .. }) = &persist.snapshot {
+            // Entries up to the snapshot's may show that those behind it follow it.
+            if entries.first().is_some_and(|first| first.index <= meta.index) {
+                self.put(std::mem::take(&mut entries))?;
+            }
+            *covered = meta.index.max(*covered);
+            if joins(&self.outline, meta.index, meta.term) {
+                self.begin(meta.index.next())?;
+            } else {
+                self.reset(meta.index.next());
             }
         }
-        assert!(refused > 20, "only {refused}: the test flips nothing that matters");
+        self.put(entries)?;
+        match persist.compact_to {
+            Some(first) if first > covered.next() => Err(DiskError::Uncovered { first: first.0, covered: covered.0 }),
+            Some(first) if first > self.outline.first() => self.begin(first),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether what follows a snapshot in the log follows the snapshot: its last entry is there, or is the one that was deleted last.
+fn joins(outline: &Outline, index: LogIndex, term: Term) -> bool {
+    outline.term(index) == Some(term) || outline.first() == index.next()
+}
+
+/// What a batch did to the entries of those before it.
+#[derive(Debug, Default)]
+struct Touched {
+    is_reset: bool,
+    lowest: Option<LogIndex>,
+    last: LogIndex,
+}
+
+impl Touched {
+    fn reset(&mut self) {
+        *self = Touched { is_reset: true, ..Touched::default() };
+    }
+
+    fn put(&mut self, index: LogIndex) {
+        self.lowest = Some(self.lowest.map_or(index, |lowest| lowest.min(index)));
+        self.last = index;
+    }
+
+    fn of(records: &[Record]) -> Touched {
+        let mut touched = Touched::default();
+        for record in records {
+            match record {
+                Record::Entry(entry) => touched.put(entry.index),
+                Record::Begin(_) => {}
+                Record::Reset(_) => touched.reset(),
+            }
+        }
+        touched
+    }
+}
+
+/// Which segments there are, the oldest first, and the last entry in each that still counts.
+#[derive(Debug, Default)]
+struct Spans(Vec<(u64, LogIndex)>);
+
+impl Spans {
+    fn begin(&mut self, sequence: u64) {
+        self.0.push((sequence, LogIndex::ZERO));
+    }
+
+    /// Takes what the newest batch, in the last segment, did.
+    fn take(&mut self, touched: &Touched) {
+        for (_, last) in &mut self.0 {
+            if touched.is_reset {
+                *last = LogIndex::ZERO;
+            }
+            if let Some(lowest) = touched.lowest {
+                *last = lowest.previous().min(*last);
+            }
+        }
+        if let (Some((_, last)), Some(_)) = (self.0.last_mut(), touched.lowest) {
+            *last = touched.last;
+        }
+    }
+
+    /// The oldest segment, if it is not the last and holds nothing from the first entry on.
+    fn unneeded(&self, first: LogIndex) -> Option<u64> {
+        match self.0.as_slice() {
+            [(sequence, last), _, ..] if *last < first => Some(*sequence),
+            _ => None,
+        }
+    }
+
+    fn deleted(&mut self, sequence: u64) {
+        self.0.retain(|(kept, _)| *kept != sequence);
+    }
+}
+
+/// The file that becomes the next segment, made on a thread of its own while the present one fills.
+#[derive(Debug)]
+struct Spare {
+    directory: PathBuf,
+    size: u64,
+    preparing: Option<JoinHandle<Result<(), DiskError>>>,
+}
+
+impl Spare {
+    fn prepare(&mut self) -> Result<(), DiskError> {
+        let (directory, size) = (self.directory.clone(), self.size);
+        let work = move || segment::prepare(&directory, size);
+        let thread = std::thread::Builder::new().name("next segment".into()).spawn(work);
+        self.preparing = Some(thread.map_err(DiskError::system("start the thread for", &self.directory))?);
+        Ok(())
+    }
+
+    /// Waits until it is there. It holds only zeros: where it could not be made, it is made now or the disk has failed.
+    fn finish(&mut self) -> Result<(), DiskError> {
+        match self.preparing.take().map(JoinHandle::join) {
+            Some(Ok(Ok(()))) => Ok(()),
+            _ => segment::prepare(&self.directory, self.size),
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        // Nobody else may find the file half made.
+        let _ = self.preparing.take().map(JoinHandle::join);
+    }
+}
+
+/// What a directory holds.
+#[derive(Debug)]
+pub(super) struct Inspected {
+    pub(super) state: State,
+    pub(super) outline: Outline,
+    pub(super) entries: Vec<LogEntry>,
+    spans: Spans,
+    /// The segment to go on with; none in a new directory.
+    last: Option<Found>,
+}
+
+/// Reads and verifies everything that the log consists of. Changes nothing.
+pub(super) fn inspect(data_dir: &Path, id: NodeId) -> Result<Inspected, DiskError> {
+    let directory = data_dir.join("raft");
+    let damaged = |path: &Path, what: String| DiskError::Damaged { path: path.into(), what };
+    let sequences: Vec<u64> = names_in(&directory)?.iter().filter_map(|name| segment::sequence_of(name)).collect();
+    let witnessed = witness::read(data_dir)?;
+    let Some(oldest) = sequences.first() else {
+        let batches = witnessed.unwrap_or(0);
+        if batches > 0 || snapshot::choose(&directory, LogIndex(1))?.is_any() {
+            return Err(damaged(
+                &directory,
+                format!("the log is gone, although {batches} batches or more were written"),
+            ));
+        }
+        let outline = Outline::empty(LogIndex(1));
+        let (entries, spans) = (Vec::new(), Spans::default());
+        return Ok(Inspected { state: State::empty(id), outline, entries, spans, last: None });
+    };
+    let Some(witnessed) = witnessed else {
+        return Err(damaged(&witness::path_in(data_dir), "it is missing".into()));
+    };
+    let mut reader = Reader {
+        id,
+        state: State::empty(id),
+        replay: Replay::new(LogIndex(1), LogIndex::ZERO),
+        spans: Spans::default(),
+    };
+    let mut last: Option<Found> = None;
+    for (expected, sequence) in (*oldest..).zip(&sequences) {
+        let path = segment::path_of(&directory, *sequence);
+        if *sequence != expected {
+            return Err(damaged(
+                &segment::path_of(&directory, expected),
+                "it is missing, and there are newer ones".into(),
+            ));
+        }
+        if let Some(Found { torn_to: Some(place), .. }) = &last {
+            return Err(damaged(
+                &path,
+                format!("the segment before it is torn at sector {place}, and this one follows"),
+            ));
+        }
+        let found = segment::read(&directory, *sequence)?;
+        reader.take(&path, &found, last.is_none())?;
+        last = Some(found);
+    }
+    let Reader { state, replay, spans, .. } = reader;
+    if state.batches < witnessed {
+        let what = format!("batch {witnessed} was written, and it holds only those up to {}", state.batches);
+        return Err(damaged(&directory, what));
+    }
+    let (outline, entries) =
+        replay.finish().map_err(|missing| damaged(&directory, format!("entry {missing} is missing from the log")))?;
+    if let Some(entry) = entries.last()
+        && entry.term > state.hard_state.term
+    {
+        let what =
+            format!("entry {} has term {}, and the latest term is {}", entry.index, entry.term, state.hard_state.term);
+        return Err(damaged(&directory, what));
+    }
+    Ok(Inspected { state, outline, entries, spans, last })
+}
+
+/// Goes through the segments, the oldest first.
+struct Reader {
+    id: NodeId,
+    state: State,
+    replay: Replay,
+    spans: Spans,
+}
+
+impl Reader {
+    fn take(&mut self, path: &Path, found: &Found, is_oldest: bool) -> Result<(), DiskError> {
+        let Found { header, batches, .. } = found;
+        if header.node != self.id {
+            return Err(DiskError::Foreign { path: path.into(), owner: header.node, wanted: self.id });
+        }
+        if is_oldest {
+            self.state = *header;
+            self.replay = Replay::new(header.first, header.last);
+        } else if *header != self.state {
+            let what = format!(
+                "it was begun after batch {}, and those before it end with {}",
+                header.batches, self.state.batches
+            );
+            return Err(DiskError::Damaged { path: path.into(), what });
+        }
+        self.spans.begin(found.sequence);
+        batches.iter().try_for_each(|batch| self.take_batch(path, batch))
+    }
+
+    fn take_batch(&mut self, path: &Path, batch: &Batch) -> Result<(), DiskError> {
+        let damaged =
+            |what: String| DiskError::Damaged { path: path.into(), what: format!("batch {}: {what}", batch.number) };
+        let (state, records) = unseal(&batch.content).map_err(|error| match error {
+            RecordError::Kind(_) | RecordError::Entry(_) => {
+                DiskError::Newer { path: path.into(), what: error.to_string() }
+            }
+            RecordError::Truncated | RecordError::Checksum => damaged(error.to_string()),
+        })?;
+        let touched = Touched::of(&records);
+        for record in records {
+            self.replay.take(record).map_err(damaged)?;
+        }
+        let expected = State {
+            node: self.id,
+            batches: batch.number,
+            hard_state: state.hard_state,
+            first: self.replay.first(),
+            last: self.replay.last(),
+        };
+        if state != expected || state.hard_state.term < self.state.hard_state.term {
+            return Err(damaged(format!("it should lead to {expected:?} from {:?}, and says {state:?}", self.state)));
+        }
+        self.spans.take(&touched);
+        self.state = state;
+        Ok(())
     }
 }

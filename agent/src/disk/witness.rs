@@ -1,15 +1,12 @@
-//! How many commits there must be: a number beside the database that tells when the database has lost some.
+//! How many batches there must be: a number beside the log that tells when the log has lost some.
 //!
-//! The database keeps two roots, the last commit's and the one before, and where the last is unreadable it may take the one before: right
-//! after a crash in the middle of a commit, wrong when that commit was acknowledged and a bit has rotted since. And a database file that
-//! was removed looks like a new one. So the number of each commit is written here before it is acknowledged. It is not flushed for each:
-//! after a power cut it may lag, and then proves less, but it is never ahead of what was flushed.
+//! A batch that vanished as a whole, because its sectors were never written although the disk said so, or with the file they were in, looks
+//! like one that was never made. So the number of each batch is written here before it is acknowledged. It is flushed only when a new segment
+//! is begun: after a power cut it may lag, and then proves less, but it is never ahead of what was flushed. It stands outside of `raft/`,
+//! so that it also misses a log that is gone altogether.
 
 use super::DiskError;
-use super::directory::{open_private, sync_directory};
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
+use super::files::{PrivateFile, read_at_most, replace};
 use std::path::{Path, PathBuf};
 
 /// Slots are written in turn, each in a sector of its own, so that a torn write spoils one at most.
@@ -18,48 +15,52 @@ const SLOT: usize = 512;
 /// The file with the number.
 #[derive(Debug)]
 pub(super) struct Witness {
-    file: File,
-    path: PathBuf,
+    file: PrivateFile,
 }
 
 impl Witness {
-    /// Opens it, and tells the least number of commits there must be. Where there is none it is made and flushed, saying 0.
-    pub(super) fn open(path: &Path) -> Result<(Witness, u64), DiskError> {
-        let is_new = !path.exists();
-        let file = open_private(path)?;
-        let mut witness = Witness { file, path: path.into() };
-        if is_new {
-            for commits in [1, 0] {
-                witness.write_slot(commits, 0)?;
-            }
-            witness.file.sync_all().map_err(DiskError::system("flush", path))?;
-            path.parent().map_or(Ok(()), sync_directory)?;
-            return Ok((witness, 0));
+    /// Opens it, or makes one that says 0; that is on disk when this returns.
+    pub(super) fn open(data_dir: &Path) -> Result<Witness, DiskError> {
+        let path = path_in(data_dir);
+        if !path.exists() {
+            replace(&path, &[slot(0), slot(0)].concat())?;
         }
-        let mut content = Vec::new();
-        (&mut witness.file).take(2 * SLOT as u64).read_to_end(&mut content).map_err(DiskError::system("read", path))?;
-        let newest = content.chunks(SLOT).filter_map(read_slot).max();
-        match newest {
-            Some(commits) => Ok((witness, commits)),
-            None => Err(DiskError::DamagedLog {
-                path: path.into(),
-                what: "neither of the two places that count commits is readable".into(),
-            }),
-        }
+        Ok(Witness { file: PrivateFile::open(&path)? })
     }
 
-    /// Notes that there are so many commits.
-    pub(super) fn record(&mut self, commits: u64) -> Result<(), DiskError> {
-        self.write_slot(commits, commits)
+    /// Notes that there are so many batches.
+    pub(super) fn record(&self, batches: u64) -> Result<(), DiskError> {
+        self.file.write_at(&slot(batches), (batches % 2) * SLOT as u64)
     }
 
-    fn write_slot(&mut self, turn: u64, commits: u64) -> Result<(), DiskError> {
-        let mut slot = [0; SLOT];
-        let number = commits.to_be_bytes();
-        let written = number.into_iter().chain(crc32fast::hash(&number).to_be_bytes());
-        slot.iter_mut().zip(written).for_each(|(to, from)| *to = from);
-        let offset = (turn % 2) * SLOT as u64;
-        self.file.write_all_at(&slot, offset).map_err(DiskError::system("write", &self.path))
+    /// Makes what was noted last survive a power cut.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        self.file.sync()
+    }
+}
+
+fn slot(batches: u64) -> [u8; SLOT] {
+    let mut slot = [0; SLOT];
+    let number = batches.to_be_bytes();
+    let written = number.into_iter().chain(crc32fast::hash(&number).to_be_bytes());
+    slot.iter_mut().zip(written).for_each(|(to, from)| *to = from);
+    slot
+}
+
+/// Where it is.
+pub(super) fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("witness")
+}
+
+/// The least number of batches that there must be; none where there is no witness.
+pub(super) fn read(data_dir: &Path) -> Result<Option<u64>, DiskError> {
+    let path = path_in(data_dir);
+    let Some(content) = read_at_most(&path, 2 * SLOT as u64)? else { return Ok(None) };
+    match content.chunks(SLOT).filter_map(read_slot).max() {
+        Some(batches) => Ok(Some(batches)),
+        None => {
+            Err(DiskError::Damaged { path, what: "neither of the two places that count batches is readable".into() })
+        }
     }
 }
 
@@ -76,23 +77,24 @@ mod tests {
     #[test]
     fn it_remembers_and_survives_one_spoilt_place() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("witness");
-        let (mut witness, commits) = Witness::open(&path).unwrap();
-        assert_eq!(commits, 0);
-        for commits in 1..=5 {
-            witness.record(commits).unwrap();
-            assert_eq!(Witness::open(&path).unwrap().1, commits);
+        let path = path_in(dir.path());
+        assert_eq!(read(dir.path()).unwrap(), None);
+        let witness = Witness::open(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Some(0));
+        for batches in 1..=5 {
+            witness.record(batches).unwrap();
+            assert_eq!(read(dir.path()).unwrap(), Some(batches));
         }
         let good = std::fs::read(&path).unwrap();
         for (place, left) in [(SLOT, 4), (SLOT + 9, 4), (0, 5)] {
             let mut torn = good.clone();
             torn[place] ^= 1;
             std::fs::write(&path, torn).unwrap();
-            assert_eq!(Witness::open(&path).unwrap().1, left);
+            assert_eq!(read(dir.path()).unwrap(), Some(left));
         }
         for content in [Vec::new(), vec![1; 2 * SLOT], good[..5].to_vec()] {
             std::fs::write(&path, content).unwrap();
-            assert!(matches!(Witness::open(&path), Err(DiskError::DamagedLog { .. })));
+            assert!(matches!(read(dir.path()), Err(DiskError::Damaged { .. })));
         }
     }
 }

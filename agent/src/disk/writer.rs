@@ -1,12 +1,17 @@
 //! The disk's thread: takes all that waits and commits it as one (group commit).
 
-use super::{DiskError, OnFailure, OnPersisted};
+use super::log::RaftLog;
+use super::saver::{Order, Saver};
+use super::{DiskError, OnPersisted, OnSaved, Reports, Space};
+use bytes::Bytes;
+use quorate_protocol::raft::{LogEntry, Payload, SnapshotMeta};
 use quorate_raft::Persist;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Writes that may wait. Raft has fewer under way, so that handing one over does not block in practice.
 const QUEUE: usize = 256;
@@ -14,10 +19,19 @@ const QUEUE: usize = 256;
 /// Entries that go into one commit, at most: more would only make the first of them wait.
 const MAX_BATCH_ENTRIES: usize = 16 * 1024;
 
+/// Bytes of commands after which a commit takes no more writes: it is put together in memory, and a segment should hold several.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often the free space is looked at. A reserve holds more than is written in between.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Where batches go.
 pub(super) trait Storage: Send + 'static {
     /// Makes the whole batch durable, in order, or nothing of it. After an error it is not called again.
     fn commit(&mut self, batch: &[Persist]) -> Result<(), DiskError>;
+
+    /// What space there is.
+    fn look(&mut self) -> Result<Space, DiskError>;
 }
 
 /// Keeps nothing.
@@ -27,49 +41,70 @@ impl Storage for Memory {
     fn commit(&mut self, _: &[Persist]) -> Result<(), DiskError> {
         Ok(())
     }
+
+    fn look(&mut self) -> Result<Space, DiskError> {
+        Ok(Space { free: u64::MAX, low: false })
+    }
+}
+
+/// Where snapshots go.
+enum Snapshots {
+    /// Into files.
+    Files(Saver),
+    /// Nowhere; they count as kept.
+    Nowhere(OnSaved),
 }
 
 /// The way to the disk.
-#[derive(Debug)]
 pub struct Disk {
     queue: SyncSender<Persist>,
     thread: JoinHandle<()>,
+    snapshots: Snapshots,
     counts: Arc<Counts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Counts {
     commits: AtomicU64,
     writes: AtomicU64,
     entries: AtomicU64,
+    free: AtomicU64,
+    low: AtomicBool,
 }
 
 impl Disk {
     /// A disk that keeps nothing and leaves nothing behind, for `-dev`. It acknowledges in the same way, from its own thread.
-    pub fn memory(on_persisted: OnPersisted) -> Disk {
+    pub fn memory(on_persisted: OnPersisted, on_saved: OnSaved) -> Disk {
         let counts = Arc::new(Counts::default());
         let (queue, waiting) = sync_channel(QUEUE);
         let work = {
             let counts = counts.clone();
             move || run(Memory, &waiting, &counts, &on_persisted, &|_| ())
         };
-        Disk { queue, thread: std::thread::spawn(work), counts }
+        Disk { queue, thread: std::thread::spawn(work), snapshots: Snapshots::Nowhere(on_saved), counts }
     }
 
-    pub(super) fn start(
+    pub(super) fn start(log: RaftLog, reports: Reports) -> Result<Disk, DiskError> {
+        let Reports { persisted, snapshot_saved, failed } = reports;
+        let saver = Saver::start(log.shelf(), snapshot_saved, failed.clone())?;
+        Disk::start_with(log, Snapshots::Files(saver), persisted, move |error| failed(error))
+    }
+
+    fn start_with(
         storage: impl Storage,
+        snapshots: Snapshots,
         on_persisted: OnPersisted,
-        on_failure: OnFailure,
+        on_failure: impl Fn(&DiskError) + Send + 'static,
     ) -> Result<Disk, DiskError> {
         let counts = Arc::new(Counts::default());
         let (queue, waiting) = sync_channel(QUEUE);
         let work = {
             let counts = counts.clone();
-            move || run(storage, &waiting, &counts, &on_persisted, &*on_failure)
+            move || run(storage, &waiting, &counts, &on_persisted, &on_failure)
         };
         let thread = std::thread::Builder::new().name("disk".into()).spawn(work);
         let thread = thread.map_err(DiskError::system("start the thread for", "the disk"))?;
-        Ok(Disk { queue, thread, counts })
+        Ok(Disk { queue, thread, snapshots, counts })
     }
 
     /// Hands over a write. Where the disk is so slow that the queue is full, this blocks: the disk is waited for.
@@ -80,19 +115,37 @@ impl Disk {
         let _ = self.queue.send(persist);
     }
 
+    /// Hands over a snapshot of this server's own state. Its parts are drawn one at a time on another thread, which writes one snapshot at a
+    /// time; of those handed over meanwhile only the newest is written and reported.
+    pub fn save_snapshot(&self, meta: SnapshotMeta, chunks: impl Iterator<Item = Bytes> + Send + 'static) {
+        match &self.snapshots {
+            Snapshots::Files(saver) => saver.save(Order { meta, chunks: Box::new(chunks) }),
+            Snapshots::Nowhere(on_saved) => on_saved(meta.index),
+        }
+    }
+
+    /// What space the file system has left, as of a moment ago. While it is low, nothing new should be proposed.
+    pub fn space(&self) -> Space {
+        Space { free: self.counts.free.load(Ordering::Relaxed), low: self.counts.low.load(Ordering::Relaxed) }
+    }
+
     /// What was done so far: commits, and the writes and entries in them.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
-        let Counts { commits, writes, entries } = &*self.counts;
+        let Counts { commits, writes, entries, .. } = &*self.counts;
         [("disk_commits", commits), ("disk_writes", writes), ("disk_entries", entries)]
             .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
             .into()
     }
 
-    /// Waits until everything handed over is durable and acknowledged, then ends the thread. Blocks.
+    /// Waits until everything handed over is durable and acknowledged, then ends the threads; a snapshot that is being written is given up.
+    /// Blocks.
     pub fn close(self) {
         drop(self.queue);
         // A panic there was printed there.
         let _ = self.thread.join();
+        if let Snapshots::Files(saver) = self.snapshots {
+            saver.close();
+        }
     }
 }
 
@@ -103,27 +156,63 @@ fn run(
     on_persisted: &dyn Fn(u64),
     on_failure: &dyn Fn(&DiskError),
 ) {
+    look(&mut storage, counts);
+    let mut looked = Instant::now();
+    loop {
+        match waiting.recv_timeout(LOOK_INTERVAL) {
+            Ok(first) => {
+                let batch = gather(first, waiting);
+                if let Err(error) = storage.commit(&batch) {
+                    // Whoever hands over more from here on finds nobody, and nothing is acknowledged.
+                    return on_failure(&error);
+                }
+                counts.commits.fetch_add(1, Ordering::Relaxed);
+                counts.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                let entries = batch.iter().map(|persist| persist.entries.len() as u64).sum();
+                counts.entries.fetch_add(entries, Ordering::Relaxed);
+                batch.last().into_iter().for_each(|last| on_persisted(last.number));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if looked.elapsed() >= LOOK_INTERVAL {
+            looked = Instant::now();
+            look(&mut storage, counts);
+        }
+    }
+}
+
+/// The first, and what waits behind it and may go into the same commit.
+fn gather(first: Persist, waiting: &Receiver<Persist>) -> Vec<Persist> {
+    let length = |entry: &LogEntry| match &entry.payload {
+        Payload::Command(bytes) => bytes.len(),
+        Payload::Empty | Payload::Configuration(_) => 0,
+    };
+    let (mut entries, mut bytes) = (0, 0);
     let mut batch = Vec::new();
-    while let Ok(first) = waiting.recv() {
-        let mut entries = first.entries.len();
-        let mut number = first.number;
-        batch.push(first);
-        while entries < MAX_BATCH_ENTRIES
-            && let Ok(next) = waiting.try_recv()
-        {
-            entries += next.entries.len();
-            number = next.number;
-            batch.push(next);
+    let mut next = Some(first);
+    while let Some(persist) = next {
+        entries += persist.entries.len();
+        bytes += persist.entries.iter().map(length).sum::<usize>();
+        batch.push(persist);
+        next = if entries < MAX_BATCH_ENTRIES && bytes < MAX_BATCH_BYTES { waiting.try_recv().ok() } else { None };
+    }
+    batch
+}
+
+fn look(storage: &mut impl Storage, counts: &Counts) {
+    match storage.look() {
+        Ok(Space { free, low }) => {
+            counts.free.store(free, Ordering::Relaxed);
+            match (counts.low.swap(low, Ordering::Relaxed), low) {
+                (false, true) => {
+                    tracing::error!(free, "the disk is nearly full: nothing new is taken until there is space")
+                }
+                (true, false) => tracing::info!(free, "there is space on the disk again"),
+                _ => {}
+            }
         }
-        if let Err(error) = storage.commit(&batch) {
-            // Whoever hands over more from here on finds nobody, and nothing is acknowledged.
-            return on_failure(&error);
-        }
-        counts.commits.fetch_add(1, Ordering::Relaxed);
-        counts.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        counts.entries.fetch_add(entries as u64, Ordering::Relaxed);
-        batch.clear();
-        on_persisted(number);
+        Err(error) => tracing::warn!(%error, "what space there is remains unknown"),
     }
 }
 
@@ -131,12 +220,18 @@ fn run(
 mod tests {
     use super::*;
     use quorate_protocol::raft::HardState;
-    use quorate_protocol::{NodeId, Term};
+    use quorate_protocol::{LogIndex, Term};
     use std::sync::mpsc::{Sender, channel};
     use std::time::Duration;
 
     fn persist(number: u64) -> Persist {
-        Persist { number, hard_state: HardState { term: Term(number), vote: None }, entries: Vec::new() }
+        Persist {
+            number,
+            hard_state: HardState { term: Term(number), vote: None },
+            entries: Vec::new(),
+            snapshot: None,
+            compact_to: None,
+        }
     }
 
     /// Commits when it is told to, with the outcome it is told.
@@ -147,6 +242,10 @@ mod tests {
             let fails = std::io::Error::other("the test says so");
             if self.0.recv().unwrap() { Ok(()) } else { Err(DiskError::system("write", "x")(fails)) }
         }
+
+        fn look(&mut self) -> Result<Space, DiskError> {
+            Ok(Space { free: 1, low: true })
+        }
     }
 
     fn gated() -> (Disk, Sender<bool>, Receiver<u64>, Receiver<String>) {
@@ -154,8 +253,9 @@ mod tests {
         let (persisted, acknowledged) = channel();
         let (failure, failed) = channel();
         let on_persisted = Box::new(move |number| persisted.send(number).unwrap());
-        let on_failure = Box::new(move |error: &DiskError| failure.send(error.to_string()).unwrap());
-        (Disk::start(Gate(gated), on_persisted, on_failure).unwrap(), gate, acknowledged, failed)
+        let on_failure = move |error: &DiskError| failure.send(error.to_string()).unwrap();
+        let nowhere = Snapshots::Nowhere(Box::new(|_| ()));
+        (Disk::start_with(Gate(gated), nowhere, on_persisted, on_failure).unwrap(), gate, acknowledged, failed)
     }
 
     #[test]
@@ -189,25 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn memory_acknowledges_and_closing_waits_for_it() {
+    fn memory_acknowledges_writes_and_snapshots_and_closing_waits_for_it() {
         let (persisted, acknowledged) = channel();
-        let disk = Disk::memory(Box::new(move |number| persisted.send(number).unwrap()));
+        let (saved, kept) = channel();
+        let on_persisted = Box::new(move |number| persisted.send(number).unwrap());
+        let disk = Disk::memory(on_persisted, Box::new(move |index| saved.send(index).unwrap()));
         (1..=10).for_each(|number| disk.persist(persist(number)));
+        disk.save_snapshot(SnapshotMeta { index: LogIndex(7), ..SnapshotMeta::default() }, std::iter::empty());
         disk.close();
         assert_eq!(acknowledged.iter().last(), Some(10));
-    }
-
-    #[test]
-    fn closing_writes_what_was_handed_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let id = NodeId([1; 16]);
-        let open = || {
-            let failed = Box::new(|error: &DiskError| panic!("{error}"));
-            crate::disk::open(dir.path(), id, Box::new(|_| ()), failed).unwrap()
-        };
-        let (_, disk) = open();
-        (1..=50).for_each(|number| disk.persist(persist(number)));
-        disk.close();
-        assert_eq!(open().0.hard_state.term, Term(50));
+        assert_eq!(kept.iter().collect::<Vec<_>>(), [LogIndex(7)]);
     }
 }

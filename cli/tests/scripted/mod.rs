@@ -2,11 +2,16 @@
 
 #![allow(dead_code)]
 
+pub mod agent;
+pub mod archive;
+pub mod directory;
+pub mod keys;
+
+use agent::{Asked, Said};
 use quorate_cli::Surroundings;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 /// What one run of the program left behind.
@@ -24,67 +29,61 @@ pub fn quorate(line: &str, answers: &[(u16, &str)]) -> Ended {
     Run::default().against(line, answers)
 }
 
+/// The same with answers that have headers or bytes that are no text.
+pub fn quorate_told(line: &str, answers: Vec<Said>) -> Ended {
+    Run::default().told(line, answers)
+}
+
 /// A run with more around it.
 #[derive(Default)]
 pub struct Run {
     pub input: Vec<u8>,
     pub env: BTreeMap<String, String>,
+    /// Whether standard error is a terminal.
+    pub watched: bool,
 }
 
 impl Run {
     pub fn against(&self, line: &str, answers: &[(u16, &str)]) -> Ended {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        self.told(line, answers.iter().map(|(status, body)| Said::new(*status, body)).collect())
+    }
+
+    pub fn told(&self, line: &str, answers: Vec<Said>) -> Ended {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let script: Vec<(u16, String)> = answers.iter().map(|(status, body)| (*status, (*body).to_owned())).collect();
+        let script = Mutex::new(VecDeque::from(answers));
         let seen = asked.clone();
-        std::thread::spawn(move || {
-            for (status, body) in script {
-                serve(listener.accept().unwrap().0, status, &body, &seen);
-            }
+        let address = agent::agent(move |request| {
+            seen.lock().unwrap().push(shown(&request));
+            script.lock().unwrap().pop_front().unwrap_or_else(|| Said::new(599, "the script ends here"))
         });
-        let mut env = self.env.clone();
-        env.entry("CONSUL_HTTP_ADDR".into()).or_insert(address);
-        let mut ended = self.with(line, &env);
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let mut ended = self.at(&address, &words);
         ended.asked = std::mem::take(&mut *asked.lock().unwrap());
         ended
     }
 
-    pub fn with(&self, line: &str, env: &BTreeMap<String, String>) -> Ended {
+    /// Runs it against an agent that is somewhere.
+    pub fn at(&self, address: &str, words: &[&str]) -> Ended {
+        let mut env = self.env.clone();
+        env.entry("CONSUL_HTTP_ADDR".into()).or_insert(address.to_owned());
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut input = self.input.as_slice();
         let look = |name: &str| env.get(name).cloned();
-        let args = line.split_whitespace().map(OsString::from).collect();
-        let mut surroundings = Surroundings { input: &mut input, out: &mut out, err: &mut err, env: &look };
+        let args = words.iter().map(OsString::from).collect();
+        let mut surroundings =
+            Surroundings { input: &mut input, out: &mut out, err: &mut err, err_is_terminal: self.watched, env: &look };
         let code = quorate_cli::run(args, &mut surroundings);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ended { code, out: text(out), err: text(err), asked: Vec::new() }
     }
 }
 
-fn serve(stream: TcpStream, status: u16, answer: &str, asked: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut first = String::new();
-    reader.read_line(&mut first).unwrap();
-    let (mut length, mut token) = (0, String::new());
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let line = line.trim_end();
-        let Some((name, value)) = line.split_once(": ") else { break };
-        match name.to_lowercase().as_str() {
-            "content-length" => length = value.parse().unwrap(),
-            "x-consul-token" => token = format!(" token={value}"),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let line = format!("{} {}", first.trim_end().trim_end_matches(" HTTP/1.1"), String::from_utf8_lossy(&body));
-    asked.lock().unwrap().push(format!("{}{token}", line.trim_end()));
-    let mut stream = stream;
-    let length = answer.len();
-    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}").unwrap();
+/// A request as tests compare it.
+pub fn shown(request: &Asked) -> String {
+    let Asked { method, target, token, body } = request;
+    let line = format!("{method} {target} {}", String::from_utf8_lossy(body));
+    let token = if token.is_empty() { String::new() } else { format!(" token={token}") };
+    format!("{}{token}", line.trim_end())
 }
 
 /// A reader that has gone, as `head` has after its first line.

@@ -31,6 +31,10 @@ impl Leader {
     pub fn deadline(&self) -> Time {
         self.next_pass.min(self.next_review)
     }
+
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
 }
 
 impl Engine {

@@ -1,8 +1,8 @@
-//! Writes inside log entries, and log entries on disk.
+//! Writes inside log entries, and log entries and what comes with snapshots on disk.
 
 use super::{VERSION_MAX, WireError, from_named, to_named};
 use crate::Write;
-use crate::raft::LogEntry;
+use crate::raft::{LogEntry, SnapshotMeta};
 
 /// A write as the payload of a log entry.
 pub fn encode_write(write: &Write) -> Vec<u8> {
@@ -21,5 +21,15 @@ pub fn encode_entry(entry: &LogEntry) -> Vec<u8> {
 
 /// Reads what [`encode_entry`] wrote.
 pub fn decode_entry(bytes: &[u8]) -> Result<LogEntry, WireError> {
+    from_named(bytes)
+}
+
+/// What Raft must know about a snapshot, as it is kept on disk beside it.
+pub fn encode_snapshot_meta(meta: &SnapshotMeta) -> Vec<u8> {
+    to_named(VERSION_MAX, meta)
+}
+
+/// Reads what [`encode_snapshot_meta`] wrote.
+pub fn decode_snapshot_meta(bytes: &[u8]) -> Result<SnapshotMeta, WireError> {
     from_named(bytes)
 }
