@@ -51,6 +51,11 @@ pub enum Input {
         /// Where it ends.
         index: LogIndex,
     },
+    /// The connection to a server was lost: where it leads, the others may soon need another leader.
+    Unreachable {
+        /// The server.
+        id: NodeId,
+    },
     /// The disk has too little space to take anything new, or has enough again.
     DiskSpace {
         /// Whether it is too little.

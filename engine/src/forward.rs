@@ -118,10 +118,11 @@ impl Engine {
         }
     }
 
-    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
-    /// for its answer, since it may have done them.
+    /// Questions that an earlier leader has, and those who wait there for a lock, are asked anew: it may be dead, and gossip finds that out
+    /// much later than Raft. Writes wait for its answer, since it may have done them.
     pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
-        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
+        let movable = |ask: &Ask| matches!(ask, Ask::Read(_) | Ask::Lock(_));
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && movable(&one.job.request.ask);
         let moving: Vec<u64> =
             self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
         for number in moving {
@@ -153,6 +154,7 @@ impl Engine {
         self.locks.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
+            server.catching_up.forget(source);
         }
         let found = self.forwards.asked_by(source).and_then(|number| Some((number, self.forwards.remove(number)?)));
         if let Some((id, one)) = found {

@@ -25,6 +25,7 @@
 #![deny(clippy::disallowed_methods)]
 
 mod bootstrap;
+mod catch_up;
 mod cluster;
 mod config;
 mod describe;
@@ -36,6 +37,7 @@ mod leader;
 pub mod local;
 mod lock;
 mod membership;
+mod operator;
 mod route;
 mod serve;
 mod server;
@@ -159,6 +161,7 @@ impl Engine {
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
             Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
+            Input::Unreachable { id } => self.handle_unreachable(now, id),
             Input::DiskSpace { low } => self.handle_disk_space(low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
             Input::Leave => self.leave(now),
@@ -250,8 +253,9 @@ impl Engine {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
                 Own::Lock(number) => self.handle_lock_reply(now, number, reply),
-                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session.
-                Own::Expire | Own::GiveUpLock => {}
+                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session; the next leader
+                // finds no settings.
+                Own::Expire | Own::GiveUpLock | Own::SetAutopilot => {}
             }
         }
         moved

@@ -1,19 +1,23 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
+use crate::catch_up::CatchingUp;
 use crate::door::{Notice, Output};
 use crate::hashes::Hashes;
 use crate::leader::Leader;
+use crate::operator::AwaitedChange;
 use crate::snapshots::Snapshots;
 use crate::source::{Job, Source};
+use crate::stop::HandOver;
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_protocol::{AutopilotConfig, KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
 use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
 /// fits one frame.
@@ -32,6 +36,17 @@ pub struct Server {
     pub raft: Raft,
     pub store: Store,
     pub bootstrap_expect: usize,
+    pub election_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    /// How this server looks after the others where it leads and nobody has set that.
+    pub autopilot: AutopilotConfig,
+    pub review_interval: Duration,
+    /// The leadership is on its way to another server.
+    pub handing_over: Option<HandOver>,
+    /// What an operator waits for.
+    pub awaited_change: Option<AwaitedChange>,
+    /// Questions that wait until this server is as far as their askers have seen.
+    pub catching_up: CatchingUp,
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
@@ -122,6 +137,13 @@ impl Server {
         Ok(Server {
             raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
             store,
+            election_timeout: server.election_timeout,
+            heartbeat_interval: server.heartbeat_interval,
+            autopilot: server.autopilot,
+            review_interval: server.review_interval,
+            handing_over: None,
+            awaited_change: None,
+            catching_up: CatchingUp::default(),
             bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             leader: None,
             proposals: BTreeMap::new(),
@@ -144,7 +166,10 @@ impl Server {
             Some(awaited) => Some(awaited),
             None => self.timers.deadline(),
         };
-        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
+        let hand_over = self.handing_over.as_ref().map(|one| one.until);
+        let change = self.awaited_change.as_ref().map(|one| one.until);
+        let waiting = [self.reading.until, self.catching_up.deadline(), hand_over, change];
+        [self.raft.deadline(), leader, proposal, timers, handles].into_iter().chain(waiting).flatten().min()
     }
 
     /// Whether this server leads and its store is complete.
@@ -186,6 +211,12 @@ impl Engine {
         }
     }
 
+    pub(crate) fn handle_unreachable(&mut self, now: Time, id: NodeId) {
+        if let Some(server) = &mut self.server {
+            server.raft.handle_unreachable(now, id);
+        }
+    }
+
     pub(crate) fn time_out_server(&mut self, now: Time) {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
@@ -193,6 +224,9 @@ impl Engine {
         self.time_out_proposals(now);
         self.time_out_read_round(now);
         self.time_out_snapshots(now);
+        self.time_out_catching_up(now);
+        self.time_out_hand_over(now);
+        self.time_out_change(now);
     }
 
     /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
@@ -363,6 +397,10 @@ impl Engine {
         }
         self.announce_cluster(now);
         self.answer_confirmed(now);
+        self.answer_caught_up(now);
+        if let Some(last) = entries.last() {
+            self.answer_change(last.index);
+        }
         self.save_snapshot_if_due();
     }
 
@@ -409,6 +447,8 @@ impl Engine {
             // It may still be committed by the next leader; nobody here will know.
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
+        self.end_hand_over();
+        self.give_up_change();
         reads.into_iter().for_each(|job| self.dispatch(now, job));
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);

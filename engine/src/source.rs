@@ -28,6 +28,8 @@ pub enum Own {
     Lock(u64),
     /// A lock that nobody is left to be told of.
     GiveUpLock,
+    /// The settings of autopilot, where there are none yet.
+    SetAutopilot,
 }
 
 /// A step of bringing local state to the catalogue, in the round of that number.

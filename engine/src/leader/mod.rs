@@ -1,7 +1,7 @@
 //! What the leader does besides the log: duties that start and stop together with leadership.
 
+mod autopilot;
 mod reconcile;
-mod servers;
 
 pub(crate) use reconcile::tagged_addresses;
 pub use reconcile::{SERVER_SERVICE, desired};
@@ -23,6 +23,8 @@ pub struct Leader {
     next_pass: Time,
     /// When the configuration of the servers is compared with the members next.
     next_review: Time,
+    /// How well the servers were at the last look.
+    health: BTreeMap<NodeId, autopilot::Health>,
     /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
     reconciling: BTreeMap<NodeId, Member>,
 }
@@ -47,28 +49,32 @@ impl Engine {
             established_at: now,
             next_pass: Time::NEVER,
             next_review: Time::NEVER,
+            health: BTreeMap::new(),
             reconciling: BTreeMap::new(),
         });
     }
 
     /// An entry was applied; the first of the own term establishes the leader.
     pub(crate) fn notice_own_term(&mut self, now: Time, term: Term) {
-        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = &mut server.leader else { return };
         if leader.term == term && !leader.established {
             leader.established = true;
             leader.established_at = now;
             leader.next_pass = now;
-            leader.next_review = now + servers::REVIEW_INTERVAL;
+            leader.next_review = now + server.review_interval;
+            self.set_autopilot_once(now);
         }
     }
 
     pub(crate) fn time_out_leader(&mut self, now: Time) {
         let interval = self.config.patience.reconcile;
-        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = &mut server.leader else { return };
         let review = leader.next_review <= now;
         let pass = leader.next_pass <= now;
         if review {
-            leader.next_review = now + servers::REVIEW_INTERVAL;
+            leader.next_review = now + server.review_interval;
         }
         if pass {
             leader.next_pass = now + interval;
