@@ -3,7 +3,7 @@
 use crate::local::SavedLocal;
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::{HardState, LogEntry};
-use quorate_protocol::{AutopilotConfig, CheckDefinition, NodeId, Service};
+use quorate_protocol::{CheckDefinition, NodeId, Service};
 use quorate_raft::Snapshot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -66,10 +66,6 @@ pub struct ServerConfig {
     pub entries: Vec<LogEntry>,
     /// When the state is written down so that the log can be cut.
     pub snapshots: SnapshotPolicy,
-    /// How the leader looks after servers until somebody sets that.
-    pub autopilot: AutopilotConfig,
-    /// Between two looks of the leader at the health of the servers (Consul: 2 s).
-    pub review_interval: Duration,
 }
 
 impl ServerConfig {
@@ -85,9 +81,6 @@ impl ServerConfig {
             snapshot: None,
             entries: Vec::new(),
             snapshots: SnapshotPolicy::default(),
-            autopilot: AutopilotConfig::default(),
-            // It costs next to nothing.
-            review_interval: Duration::from_secs(2),
         }
     }
 

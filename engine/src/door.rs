@@ -51,11 +51,6 @@ pub enum Input {
         /// Where it ends.
         index: LogIndex,
     },
-    /// The connection to a server was lost: where it leads, the others may soon need another leader.
-    Unreachable {
-        /// The server.
-        id: NodeId,
-    },
     /// The disk has too little space to take anything new, or has enough again.
     DiskSpace {
         /// Whether it is too little.
@@ -203,6 +198,15 @@ pub enum Notice {
         /// The node.
         node: String,
         /// What was done.
+        what: &'static str,
+    },
+    /// The leader changed who takes part in Raft.
+    ServerChanged {
+        /// Which server.
+        id: NodeId,
+        /// Its name, where gossip knows it.
+        node: String,
+        /// What was done, and why.
         what: &'static str,
     },
     /// The leader's snapshot took the place of this server's state: it had fallen too far behind.

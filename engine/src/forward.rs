@@ -118,11 +118,10 @@ impl Engine {
         }
     }
 
-    /// Questions that an earlier leader has, and those who wait there for a lock, are asked anew: it may be dead, and gossip finds that out
-    /// much later than Raft. Writes wait for its answer, since it may have done them.
+    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
+    /// for its answer, since it may have done them.
     pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
-        let movable = |ask: &Ask| matches!(ask, Ask::Read(_) | Ask::Lock(_));
-        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && movable(&one.job.request.ask);
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
         let moving: Vec<u64> =
             self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
         for number in moving {
@@ -154,7 +153,6 @@ impl Engine {
         self.locks.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
-            server.catching_up.forget(source);
         }
         let found = self.forwards.asked_by(source).and_then(|number| Some((number, self.forwards.remove(number)?)));
         if let Some((id, one)) = found {
@@ -175,7 +173,7 @@ impl Engine {
     }
 
     /// Asks a question again, with what is left of its wait.
-    fn ask_anew(&mut self, now: Time, mut job: Job) {
+    pub(crate) fn ask_anew(&mut self, now: Time, mut job: Job) {
         let wait = match &mut job.request.ask {
             Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
             Ask::Lock(lock) => Some(&mut lock.wait),

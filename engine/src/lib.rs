@@ -9,7 +9,7 @@
 //!   ┌───────────────────────────── Engine ──────────────────────────────────┐
 //!   │ route ─▶ forward (elsewhere) · hold (no leader yet) · serve (here)    │
 //!   │ membership ◀─ gossip        server: raft ─▶ apply ─▶ wait             │
-//!   │ leader: reconcile, servers  local: services, checks ─▶ sync           │
+//!   │ leader: reconcile, autopilot   local: services, checks ─▶ sync        │
 //!   └────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -25,7 +25,6 @@
 #![deny(clippy::disallowed_methods)]
 
 mod bootstrap;
-mod catch_up;
 mod cluster;
 mod config;
 mod describe;
@@ -159,7 +158,6 @@ impl Engine {
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
             Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
-            Input::Unreachable { id } => self.handle_unreachable(now, id),
             Input::DiskSpace { low } => self.handle_disk_space(low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
             Input::Leave => self.leave(now),
@@ -251,9 +249,8 @@ impl Engine {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
                 Own::Lock(number) => self.handle_lock_reply(now, number, reply),
-                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session; the next leader
-                // finds no settings.
-                Own::Expire | Own::GiveUpLock | Own::SetAutopilot => {}
+                // What is not seen to be applied is due again; a lock that cannot be given up ends with its session.
+                Own::Expire | Own::GiveUpLock => {}
             }
         }
         moved

@@ -1,108 +1,148 @@
-//! What operators ask of the leader: who takes part in Raft, to take one out, to hand over, how well they are.
+//! What operators ask of the leader: who takes part in Raft, taking a server out, handing over, how well the servers are.
 
 use crate::Engine;
-use crate::source::{Job, Source};
+use crate::source::Source;
 use quorate_protocol::go::quote;
-use quorate_protocol::{Ask, LogIndex, NodeId, OperatorRequest, PeerSelector, RaftConfiguration, Refusal, Reply, Time};
+use quorate_protocol::{LogIndex, NodeId, OperatorRequest, PeerSelector, RaftConfiguration, Refusal, Reply, Time};
 use quorate_raft::{Change, ChangeError, TransferError};
 
-/// A change of the configuration that an operator waits for. Raft makes one at a time.
+/// The name of a server that gossip does not know (Consul's word).
+pub const UNKNOWN: &str = "(unknown)";
+
+/// What an operator waits for.
 #[derive(Debug)]
-pub struct AwaitedChange {
-    /// Where it stands in the log.
-    index: LogIndex,
+pub struct Order {
+    what: What,
     source: Source,
-    /// When whoever asked is told that nobody knows.
+    /// When the operator is told that it was not seen to be done.
     pub until: Time,
 }
 
+#[derive(Debug)]
+enum What {
+    /// That the configuration without this server, which stands at this index, is committed.
+    Removal { id: NodeId, index: LogIndex },
+    /// That another server leads.
+    Transfer,
+}
+
 impl Engine {
-    /// Serves an operator's request, on the leader.
-    pub(crate) fn serve_operator(&mut self, now: Time, job: Job) {
-        let Ask::Operator(request) = job.request.ask else { return };
-        let reply = match request {
-            OperatorRequest::RaftConfiguration => self.raft_configuration(),
-            OperatorRequest::AutopilotState => self.autopilot_state(now).map(Reply::Autopilot),
-            OperatorRequest::RemovePeer(selector) => return self.remove_peer(now, job.source, &selector),
-            OperatorRequest::TransferLeader { to } => return self.transfer_leader(now, job.source, to),
-        };
-        self.reply(job.source, reply.unwrap_or(Reply::Refused(Refusal::NoLeader)));
-    }
-
-    /// Makes this server the only one of its cluster.
-    pub(crate) fn recover_quorum(&mut self, now: Time) -> Reply {
-        match self.server.as_mut().map(|server| server.raft.recover(now)) {
-            Some(Ok(_)) => Reply::Done,
-            Some(Err(why)) => Reply::Refused(Refusal::Invalid(why.to_string())),
-            None => Reply::Refused(Refusal::Invalid("this agent is a client; ask a server".to_owned())),
+    /// Does what an operator asks.
+    pub(crate) fn operate(&mut self, now: Time, source: Source, request: OperatorRequest) {
+        match request {
+            OperatorRequest::RaftConfiguration => {
+                let reply = Reply::RaftConfiguration(self.raft_configuration());
+                self.reply(source, reply);
+            }
+            OperatorRequest::RemovePeer(selector) => {
+                let begun = self.begin_removal(now, source, &selector);
+                self.refuse_unless_begun(source, begun);
+            }
+            OperatorRequest::AutopilotState => {
+                let reply = Reply::Autopilot(self.autopilot_state(now));
+                self.reply(source, reply);
+            }
+            OperatorRequest::TransferLeader { to } => {
+                let begun = self.begin_transfer(now, source, to);
+                self.refuse_unless_begun(source, begun);
+            }
         }
     }
 
-    fn raft_configuration(&self) -> Option<Reply> {
-        let raft = self.raft()?;
-        // The committed one: what is not committed may be taken back.
-        let meta = raft.snapshot_meta(self.store()?.applied_index())?;
-        let servers = meta.configuration.peers.iter().map(|(id, peer)| self.describe_raft_server(*id, peer)).collect();
-        Some(Reply::RaftConfiguration(RaftConfiguration { servers, index: meta.configuration_index }))
-    }
-
-    fn remove_peer(&mut self, now: Time, source: Source, selector: &PeerSelector) {
-        let Some(id) = self.find_peer(selector) else {
-            let (what, named) = match selector {
-                PeerSelector::Id(id) => ("id", id.to_string()),
-                PeerSelector::Address(address) => ("address", address.to_string()),
-            };
-            let why = format!("{what} {} was not found in the Raft configuration", quote(&named));
-            return self.reply(source, Reply::Refused(Refusal::NotFound(why)));
-        };
-        let until = now + self.config.patience.reply;
-        let Some(server) = &mut self.server else { return };
-        match server.raft.change_configuration(now, Change::Remove { id }) {
-            Ok(index) => server.awaited_change = Some(AwaitedChange { index, source, until }),
-            Err(ChangeError::NotLeader(_)) => self.reply(source, Reply::Refused(Refusal::NoLeader)),
-            Err(why) => self.reply(source, Reply::Refused(Refusal::Invalid(why.to_string()))),
+    fn refuse_unless_begun(&mut self, source: Source, begun: Result<(), Refusal>) {
+        match begun {
+            Ok(()) => self.end_orders(),
+            Err(refusal) => self.reply(source, Reply::Refused(refusal)),
         }
     }
 
-    fn find_peer(&self, selector: &PeerSelector) -> Option<NodeId> {
-        let peers = &self.raft()?.configuration().peers;
-        let found = peers.iter().find(|(id, peer)| match selector {
-            PeerSelector::Id(wanted) => *id == wanted,
-            PeerSelector::Address(wanted) => self.address_of(**id).unwrap_or(peer.address) == *wanted,
+    fn raft_configuration(&self) -> RaftConfiguration {
+        let Some(raft) = self.raft() else { return RaftConfiguration { servers: Vec::new(), index: LogIndex::ZERO } };
+        let peers = raft.configuration().peers.iter();
+        RaftConfiguration {
+            servers: peers.map(|(id, peer)| self.raft_server(*id, peer)).collect(),
+            index: raft.configuration_index(),
+        }
+    }
+
+    /// Takes a server out of Raft, healthy or not: the operator knows. The reply comes when that is committed.
+    fn begin_removal(&mut self, now: Time, source: Source, selector: &PeerSelector) -> Result<(), Refusal> {
+        let servers = self.raft_configuration().servers;
+        let found = servers.iter().find(|server| match selector {
+            PeerSelector::Id(id) => server.id == *id,
+            PeerSelector::Address(address) => server.address == *address,
         });
-        found.map(|(id, _)| *id)
+        let id = found.map(|server| server.id).ok_or_else(|| match selector {
+            PeerSelector::Id(id) => not_found("id", &id.to_string()),
+            PeerSelector::Address(address) => not_found("address", &address.to_string()),
+        })?;
+        let until = now + self.config.patience.reply;
+        let server = self.server.as_mut().ok_or(Refusal::NoLeader)?;
+        let leader = server.leader.as_mut().ok_or(Refusal::NoLeader)?;
+        match server.raft.change_configuration(now, Change::Remove { id }) {
+            Ok(index) => leader.orders.push(Order { what: What::Removal { id, index }, source, until }),
+            Err(ChangeError::NotLeader(_)) => return Err(Refusal::NoLeader),
+            Err(why) => return Err(Refusal::Invalid(why.to_string())),
+        }
+        Ok(())
     }
 
-    /// Tells the operator who waits for a change, once it is committed.
-    pub(crate) fn answer_change(&mut self, committed: LogIndex) {
-        let done = |server: &mut crate::server::Server| server.awaited_change.take_if(|one| one.index <= committed);
-        if let Some(change) = self.server.as_mut().and_then(done) {
-            self.reply(change.source, Reply::Done);
+    /// Hands the leadership over. The reply comes when this server leads no longer.
+    fn begin_transfer(&mut self, now: Time, source: Source, to: Option<NodeId>) -> Result<(), Refusal> {
+        let server = self.server.as_mut().ok_or(Refusal::NoLeader)?;
+        if let Some(id) = to.filter(|id| !server.raft.configuration().peers.contains_key(id)) {
+            return Err(not_found("id", &id.to_string()));
+        }
+        let leader = server.leader.as_mut().ok_or(Refusal::NoLeader)?;
+        // Raft gives it up after one election timeout.
+        let until = now + server.election_timeout * 2;
+        match server.raft.transfer_leadership(now, to) {
+            Ok(()) => leader.orders.push(Order { what: What::Transfer, source, until }),
+            Err(TransferError::NotLeader(_)) => return Err(Refusal::NoLeader),
+            Err(why) => return Err(Refusal::Invalid(why.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Tells operators that a server is out, if it is by now.
+    pub(crate) fn end_orders(&mut self) {
+        let Some(server) = &mut self.server else { return };
+        let Some(leader) = &mut server.leader else { return };
+        let commit = server.raft.commit_index();
+        let is_done = |order: &mut Order| matches!(order.what, What::Removal { index, .. } if index <= commit);
+        let done: Vec<Order> = leader.orders.extract_if(.., is_done).collect();
+        done.into_iter().for_each(|order| self.reply(order.source, Reply::Done));
+    }
+
+    pub(crate) fn time_out_orders(&mut self, now: Time) {
+        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        let late: Vec<Order> = leader.orders.extract_if(.., |order| order.until <= now).collect();
+        for order in late {
+            let refusal = match order.what {
+                What::Removal { .. } => Refusal::Unknown,
+                What::Transfer => Refusal::Invalid("no other server took over in time; this one leads on".to_owned()),
+            };
+            self.reply(order.source, Reply::Refused(refusal));
         }
     }
 
-    pub(crate) fn time_out_change(&mut self, now: Time) {
-        let overdue = |server: &mut crate::server::Server| server.awaited_change.take_if(|one| one.until <= now);
-        if let Some(change) = self.server.as_mut().and_then(overdue) {
-            self.reply(change.source, Reply::Refused(Refusal::Unknown));
+    /// Leadership is gone: as was ordered, or because this server was the one to be taken out, or in between.
+    pub(crate) fn lose_orders(&mut self, orders: Vec<Order>) {
+        for order in orders {
+            let out = |id: NodeId, index: LogIndex| {
+                self.raft()
+                    .is_some_and(|raft| raft.commit_index() >= index && !raft.configuration().peers.contains_key(&id))
+            };
+            let done = match order.what {
+                What::Removal { id, index } => out(id, index),
+                What::Transfer => true,
+            };
+            self.reply(order.source, if done { Reply::Done } else { Reply::Refused(Refusal::Unknown) });
         }
     }
+}
 
-    /// Leadership is gone: the change may be committed, as when the leader was to be taken out, or nobody here will know.
-    pub(crate) fn give_up_change(&mut self) {
-        if let Some(committed) = self.raft().map(|raft| raft.commit_index()) {
-            self.answer_change(committed);
-        }
-        if let Some(change) = self.server.as_mut().and_then(|server| server.awaited_change.take()) {
-            self.reply(change.source, Reply::Refused(Refusal::Unknown));
-        }
-    }
-
-    fn transfer_leader(&mut self, now: Time, source: Source, to: Option<NodeId>) {
-        match self.hand_over(now, to, Some(source)) {
-            Ok(()) => {}
-            Err(TransferError::NotLeader(_)) => self.reply(source, Reply::Refused(Refusal::NoLeader)),
-            Err(why) => self.reply(source, Reply::Refused(Refusal::Invalid(why.to_string()))),
-        }
-    }
+/// Consul's sentence.
+fn not_found(what: &str, value: &str) -> Refusal {
+    Refusal::NotFound(format!("{what} {} was not found in the Raft configuration", quote(value)))
 }

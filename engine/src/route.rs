@@ -25,7 +25,7 @@ pub enum Route {
 
 impl Engine {
     /// Decides where a request is served.
-    pub(crate) fn route(&mut self, now: Time, job: &Job) -> Route {
+    pub(crate) fn route(&mut self, job: &Job) -> Route {
         if let Some(dc) = job.request.dc.as_ref().filter(|dc| **dc != self.config.datacenter) {
             return Route::Datacenter(dc.clone());
         }
@@ -33,14 +33,12 @@ impl Engine {
             Ask::Local(_) => return Route::Here,
             Ask::Write(_) | Ask::Lock(_) | Ask::Operator(_) => true,
             Ask::Snapshot(request) => !request.is_stale(),
-            Ask::Read(read) => read.consistency != Consistency::Stale || self.is_too_stale(now, read),
+            Ask::Read(read) => read.consistency != Consistency::Stale,
             Ask::Status(_) => false,
         };
         match &self.server {
             None => self.choose_server().map_or(Route::Nobody(Refusal::NoServers), Route::Server),
             Some(_) if !needs_leader => Route::Here,
-            // Whoever leads next serves it, within an election timeout.
-            Some(_) if self.is_handing_over() => Route::Nobody(Refusal::NoLeader),
             Some(server) => match server.raft.leader() {
                 Some(id) if id == self.config.id => Route::Here,
                 Some(id) => Route::Leader(id),
@@ -50,8 +48,9 @@ impl Engine {
     }
 
     /// Sends a request on its way.
-    pub(crate) fn dispatch(&mut self, now: Time, job: Job) {
-        match self.route(now, &job) {
+    pub(crate) fn dispatch(&mut self, now: Time, mut job: Job) {
+        self.respect_max_stale(now, &mut job);
+        match self.route(&job) {
             Route::Here => self.serve(now, job),
             Route::Leader(id) | Route::Server(id) if job.hops < MAX_HOPS => self.forward(now, id, job),
             Route::Leader(_) | Route::Server(_) => {

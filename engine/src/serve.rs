@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::source::Job;
-use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, ReadRequest, Reply, StatusRequest, Time};
+use quorate_protocol::{Answer, Ask, Consistency, LocalRequest, LogIndex, Refusal, Reply, StatusRequest, Time};
 use std::time::Duration;
 
 impl Engine {
@@ -21,11 +21,11 @@ impl Engine {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
             }
             Ask::Lock(_) => self.wait_for_lock(now, job),
+            Ask::Operator(request) => self.operate(now, job.source, request.clone()),
             Ask::Snapshot(request) => {
                 let reply = self.serve_snapshot(now, &request.clone());
                 self.reply(job.source, reply);
             }
-            Ask::Operator(_) => self.serve_operator(now, job),
             Ask::Local(_) => self.serve_local(now, job),
         }
     }
@@ -36,24 +36,29 @@ impl Engine {
         }
     }
 
-    /// Answers a question whose consistency is settled: at once, or when what it waits for has changed. A client that has seen a later state
-    /// than this server has is not sent back in time.
+    /// Answers a question whose consistency is settled: at once, or when what it waits for has changed.
     pub(crate) fn answer_job(&mut self, now: Time, job: Job) {
-        let Ask::Read(request) = &job.request.ask else { return };
         let applied = self.store().map(|store| store.applied_index()).unwrap_or_default();
-        if request.at_least > applied {
-            let index = request.at_least;
-            return self.catch_up(now, job, index);
+        if let Ask::Read(request) = &job.request.ask
+            && request.at_least > applied
+        {
+            return self.wait_for_index(now, request.at_least, job);
         }
         if let Ask::Read(request) = job.request.ask {
             self.answer_or_wait(now, job.source, job.hops, request);
         }
     }
 
-    /// Whether this server has not heard its leader for longer than a stale question allows.
-    pub(crate) fn is_too_stale(&self, now: Time, request: &ReadRequest) -> bool {
-        let heard = self.raft().and_then(|raft| raft.last_contact(now));
-        request.max_stale.is_some_and(|max| heard.is_none_or(|ago| ago > max))
+    /// A stale answer is no longer one that may be given here, if this server has not heard its leader for longer than whoever asks
+    /// allows: then it is the leader's to give.
+    pub(crate) fn respect_max_stale(&self, now: Time, job: &mut Job) {
+        if let (Some(raft), Ask::Read(read)) = (self.raft(), &mut job.request.ask)
+            && read.consistency == Consistency::Stale
+            && let Some(max_stale) = read.max_stale
+            && raft.last_contact(now).is_none_or(|contact| contact > max_stale)
+        {
+            read.consistency = Consistency::Default;
+        }
     }
 
     /// An answer with what this server knows of its own freshness.
@@ -88,7 +93,7 @@ impl Engine {
                 self.update_ttl_check(now, &check_id, status, output)
             }
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
-            LocalRequest::RecoverQuorum => self.recover_quorum(now),
+            LocalRequest::RecoverQuorum => Reply::Refused(Refusal::Invalid("this is not served yet".to_owned())),
             LocalRequest::Leave => {
                 self.leave(now);
                 Reply::Done

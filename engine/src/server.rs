@@ -1,19 +1,16 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
-use crate::catch_up::CatchingUp;
 use crate::door::{Notice, Output};
 use crate::hashes::Hashes;
 use crate::leader::Leader;
-use crate::operator::AwaitedChange;
 use crate::snapshots::Snapshots;
 use crate::source::{Job, Source};
-use crate::stop::HandOver;
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{AutopilotConfig, KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
 use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,15 +35,6 @@ pub struct Server {
     pub bootstrap_expect: usize,
     pub election_timeout: Duration,
     pub heartbeat_interval: Duration,
-    /// How this server looks after the others where it leads and nobody has set that.
-    pub autopilot: AutopilotConfig,
-    pub review_interval: Duration,
-    /// The leadership is on its way to another server.
-    pub handing_over: Option<HandOver>,
-    /// What an operator waits for.
-    pub awaited_change: Option<AwaitedChange>,
-    /// Questions that wait until this server is as far as their askers have seen.
-    pub catching_up: CatchingUp,
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
@@ -137,14 +125,9 @@ impl Server {
         Ok(Server {
             raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
             store,
+            bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
-            autopilot: server.autopilot,
-            review_interval: server.review_interval,
-            handing_over: None,
-            awaited_change: None,
-            catching_up: CatchingUp::default(),
-            bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             leader: None,
             proposals: BTreeMap::new(),
             snapshots: Snapshots::new(server.snapshots, saved),
@@ -166,10 +149,7 @@ impl Server {
             Some(awaited) => Some(awaited),
             None => self.timers.deadline(),
         };
-        let hand_over = self.handing_over.as_ref().map(|one| one.until);
-        let change = self.awaited_change.as_ref().map(|one| one.until);
-        let waiting = [self.reading.until, self.catching_up.deadline(), hand_over, change];
-        [self.raft.deadline(), leader, proposal, timers, handles].into_iter().chain(waiting).flatten().min()
+        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
     }
 
     /// Whether this server leads and its store is complete.
@@ -211,12 +191,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn handle_unreachable(&mut self, now: Time, id: NodeId) {
-        if let Some(server) = &mut self.server {
-            server.raft.handle_unreachable(now, id);
-        }
-    }
-
     pub(crate) fn time_out_server(&mut self, now: Time) {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
@@ -224,9 +198,6 @@ impl Engine {
         self.time_out_proposals(now);
         self.time_out_read_round(now);
         self.time_out_snapshots(now);
-        self.time_out_catching_up(now);
-        self.time_out_hand_over(now);
-        self.time_out_change(now);
     }
 
     /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
@@ -396,11 +367,9 @@ impl Engine {
             self.notice_own_term(now, entry.term);
         }
         self.announce_cluster(now);
+        self.end_orders();
+        self.answer_behind(now);
         self.answer_confirmed(now);
-        self.answer_caught_up(now);
-        if let Some(last) = entries.last() {
-            self.answer_change(last.index);
-        }
         self.save_snapshot_if_due();
     }
 
@@ -439,7 +408,7 @@ impl Engine {
     fn lose_leadership(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
-        server.leader = None;
+        let orders = server.leader.take().map(|leader| leader.orders).unwrap_or_default();
         server.lease_awaited = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
@@ -447,9 +416,8 @@ impl Engine {
             // It may still be committed by the next leader; nobody here will know.
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
-        self.end_hand_over();
-        self.give_up_change();
         reads.into_iter().for_each(|job| self.dispatch(now, job));
+        self.lose_orders(orders);
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);
     }

@@ -15,6 +15,13 @@ pub enum Source {
     Own(Own),
 }
 
+impl Source {
+    /// Whether another agent asked, this one.
+    pub fn is_agent(&self, agent: NodeId) -> bool {
+        matches!(self, Source::Agent { origin, .. } if origin.id == agent)
+    }
+}
+
 /// What the engine asks by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Own {
@@ -28,8 +35,6 @@ pub enum Own {
     Lock(u64),
     /// A lock that nobody is left to be told of.
     GiveUpLock,
-    /// The settings of autopilot, where there are none yet.
-    SetAutopilot,
 }
 
 /// A step of bringing local state to the catalogue, in the round of that number.

@@ -1,15 +1,15 @@
-//! Several engines that hear each other: what one agent alone cannot show.
+//! Several engines that hear each other, on one clock: what one agent alone cannot show.
 
 // A test's helpers may stop it like the test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod support;
 
 use quorate_engine::{Config, Input};
 use quorate_protocol::wire::stream::{Message, Origin};
 use quorate_protocol::{Ask, LocalRequest, LogIndex, ReadRequest, Refusal, Reply, Request, Wait};
 use std::time::Duration;
-use world::{Agents, SECOND, address, config, get, id, keys, put, server_and_client, three_servers};
+use support::*;
 
 #[test]
 fn a_restarted_agent_is_not_given_answers_to_its_former_self() {

@@ -1,225 +1,279 @@
-//! The leader keeps the configuration in step with the servers that come and go: Consul's autopilot.
+//! The leader keeps the configuration of Raft in step with the servers that come, go and die: Consul's autopilot.
 //!
-//! * A new server first only receives the log, and votes when it has been healthy for a while.
-//! * A server that announced its leave is taken out; so is one whose name another server bears now.
-//! * A server that failed is taken out if that leaves a healthy majority of the present configuration: then the next failure does not
-//!   stop the cluster. Gossip alone never takes a vote away: one that Raft hears stays, whatever gossip says.
+//! ```text
+//!  gossip: a new server ──▶ learner ──▶ voter, once it was healthy for `server_stabilization_time` without a break
+//!  gossip: it left ────────────────────▶ out
+//!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and `min_quorum` remain
+//! ```
 //!
-//! One change at a time; the next look makes the next.
+//! What gossip believes takes no vote away by itself: whom Raft hears stays, unless it said goodbye. One change at a time; the next look
+//! makes the next.
 
 use crate::Engine;
-use crate::server::Server;
-use crate::source::{Own, Source};
+use crate::door::{Notice, Output};
+use crate::operator::UNKNOWN;
 use quorate_protocol::member::tag;
-use quorate_protocol::raft::{Configuration, Peer};
+use quorate_protocol::raft::Peer;
 use quorate_protocol::{
-    Answer, AutopilotConfig, AutopilotState, LogIndex, Member, MemberStatus, NodeId, RaftServer, Read, ServerHealth,
-    Term, Time, Write,
+    Answer, AutopilotConfig, AutopilotState, LogIndex, MemberStatus, NodeId, RaftServer, Read, ServerHealth, Term, Time,
 };
 use quorate_raft::Change;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Between two looks at the servers, at most: a look costs next to nothing.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
+/// At least, however short the stabilization time is set.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
+/// Looks within the stabilization time: that many see a server well before it gets a vote.
+const LOOKS: u32 = 4;
 /// More voters make every write slower and survive no more than two losses in practice.
 const MAX_VOTERS: usize = 5;
+/// A server that was silent for this many election timeouts, and that gossip gave up as well, is dead: a restart on the spot is
+/// shorter.
+const DEAD_AFTER: u32 = 10;
+/// A heartbeat may be late by one interval without its server being unwell, however low the threshold is set.
+const HEARTBEATS: u32 = 3;
 
-/// How well a server is, and since when it has been so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Health {
+/// How well each server was when it was last looked at, since this server leads.
+#[derive(Debug, Default)]
+pub struct Autopilot {
+    health: BTreeMap<NodeId, Health>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Health {
     healthy: bool,
+    /// Since when that is so.
     since: Time,
 }
 
-impl Server {
-    /// How the leader looks after servers: as it was set, or else as this server was told at its start.
-    fn autopilot_config(&self) -> AutopilotConfig {
-        match self.store.view().read(&Read::Autopilot).0 {
-            Answer::Autopilot(row) if row.modify_index > LogIndex::ZERO => row.value.clone(),
-            _ => self.autopilot.clone(),
-        }
-    }
+/// A server of the configuration as the leader sees it at one moment.
+#[derive(Debug, Clone)]
+struct Seen {
+    id: NodeId,
+    peer: Peer,
+    /// The leader itself.
+    me: bool,
+    /// What gossip says, if it knows the server.
+    status: Option<MemberStatus>,
+    last_contact: Duration,
+    match_index: LogIndex,
+    match_term: Term,
+    healthy: bool,
+    stable_for: Duration,
+    /// A live server that is none of the configuration has its name or its address.
+    replaced: bool,
+}
 
-    /// Whether Raft hears a peer: within the threshold, but with room for one lost heartbeat, however slow they are.
-    fn hears(&self, id: NodeId, threshold: Duration) -> bool {
-        let patience = threshold.max(self.heartbeat_interval * 3);
-        self.raft.progress(id).is_some_and(|progress| progress.last_contact <= patience)
-    }
-
-    /// The term of an entry that the log still holds; zero where it does not.
-    fn term_at(&self, index: LogIndex) -> Term {
-        let entries = self.raft.entries();
-        let found = entries.binary_search_by_key(&index, |entry| entry.index).ok();
-        found.and_then(|place| entries.get(place)).map(|entry| entry.term).unwrap_or_default()
+impl Seen {
+    fn is_gone(&self) -> bool {
+        !self.me && matches!(self.status, None | Some(MemberStatus::Failed | MemberStatus::Left))
     }
 }
 
+/// A server that is not in the configuration and could be.
+#[derive(Debug, Clone)]
+struct Newcomer {
+    id: NodeId,
+    peer: Peer,
+    /// It stands in for a server that is gone and still in the configuration.
+    replaces: bool,
+}
+
+/// What should change next, and why, in words for people.
+fn wanted_change(
+    settings: &AutopilotConfig,
+    election_timeout: Duration,
+    servers: &[Seen],
+    newcomers: &[Newcomer],
+) -> Option<(Change, &'static str)> {
+    let voters = servers.iter().filter(|seen| seen.peer.voter).count();
+    // Without this server the others go on, and nothing that is committed rests on it alone.
+    let others_hold = |id: NodeId| {
+        let healthy = servers.iter().filter(|seen| seen.peer.voter && seen.healthy && seen.id != id).count();
+        healthy * 2 > voters
+    };
+    let silent = |seen: &Seen, timeouts: u32| seen.last_contact > election_timeout * timeouts;
+    let enough_remain = |seen: &Seen| !seen.peer.voter || voters > settings.min_quorum as usize;
+    let remove = |seen: &Seen, why| (Change::Remove { id: seen.id }, why);
+
+    if let Some(left) = servers.iter().find(|seen| !seen.me && seen.status == Some(MemberStatus::Left)) {
+        return Some(remove(left, "removed from Raft: it left"));
+    }
+    let replaced = |seen: &&Seen| seen.replaced && seen.is_gone() && silent(seen, 1) && others_hold(seen.id);
+    if let Some(old) = servers.iter().find(replaced) {
+        return Some(remove(old, "removed from Raft: it came back under a new identity"));
+    }
+    let dead = |seen: &&Seen| {
+        let cleanup = settings.cleanup_dead_servers && enough_remain(seen);
+        cleanup && seen.is_gone() && silent(seen, DEAD_AFTER) && others_hold(seen.id)
+    };
+    if let Some(dead) = servers.iter().find(dead) {
+        return Some(remove(dead, "removed from Raft: it is dead and the others are a healthy majority"));
+    }
+    if let Some(new) = newcomers.iter().find(|new| !new.replaces) {
+        return Some((Change::Add { id: new.id, peer: new.peer.clone() }, "added to Raft as a learner"));
+    }
+    let stable = |seen: &&Seen| {
+        !seen.peer.voter && seen.healthy && seen.stable_for >= settings.server_stabilization_time && voters < MAX_VOTERS
+    };
+    servers.iter().find(stable).map(|seen| {
+        let peer = Peer { voter: true, ..seen.peer.clone() };
+        (Change::Add { id: seen.id, peer }, "given a vote in Raft")
+    })
+}
+
 impl Engine {
-    /// Writes down the settings that the leader was started with, unless there are some: so what is shown is what is done.
-    pub(super) fn set_autopilot_once(&mut self, now: Time) {
-        let Some(server) = &self.server else { return };
-        let config = server.autopilot.clone();
-        let is_set = matches!(server.store.view().read(&Read::Autopilot).0, Answer::Autopilot(row) if row.modify_index > LogIndex::ZERO);
-        if !is_set && config != AutopilotConfig::default() {
-            let write = Write::Autopilot { config, cas: Some(LogIndex::ZERO) };
-            self.propose(now, Source::Own(Own::SetAutopilot), write);
-        }
+    /// Looks at the servers and makes the one change that is wanted most. Tells when to look again.
+    pub(super) fn review_servers(&mut self, now: Time) -> Time {
+        let settings = self.autopilot_settings();
+        let servers = self.look_at_servers(now, &settings);
+        self.change_servers(now, &settings, &servers);
+        let stabilization = settings.server_stabilization_time;
+        let interval = (stabilization / LOOKS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+        // A learner gets its vote when its time is up, not at the first look after that.
+        let ripening = servers.iter().filter(|seen| !seen.peer.voter && seen.healthy);
+        let ripe = ripening.map(|seen| stabilization.saturating_sub(seen.stable_for)).filter(|left| !left.is_zero());
+        now + ripe.min().map_or(interval, |left| left.min(interval))
     }
 
-    /// Looks at the health of the servers, and changes the configuration where that is called for.
-    pub(crate) fn review_servers(&mut self, now: Time) {
-        self.note_health(now);
-        let Some(change) = self.wanted_change(now) else { return };
+    fn change_servers(&mut self, now: Time, settings: &AutopilotConfig, servers: &[Seen]) {
+        let newcomers = self.newcomers(servers);
         let Some(server) = &mut self.server else { return };
-        if server.raft.change_configuration(now, change).is_err() {
-            self.count("configuration_changes_refused");
+        if server.raft.configuration_index() > server.raft.commit_index() {
+            return;
+        }
+        let Some((change, what)) = wanted_change(settings, server.election_timeout, servers, &newcomers) else {
+            return;
+        };
+        let (Change::Add { id, .. } | Change::Remove { id }) = change;
+        let node = self.name_of(id);
+        let Some(server) = &mut self.server else { return };
+        match server.raft.change_configuration(now, change) {
+            Ok(_) => self.outputs.push_back(Output::Noticed(Notice::ServerChanged { id, node, what })),
+            Err(_) => self.count("configuration_changes_refused"),
         }
     }
 
-    /// How well the servers are.
-    pub(crate) fn autopilot_state(&self, now: Time) -> Option<AutopilotState> {
-        let server = self.server.as_ref()?;
-        let config = server.autopilot_config();
-        let configuration = server.raft.configuration();
-        let servers: Vec<ServerHealth> =
-            configuration.peers.iter().map(|(id, peer)| self.describe_health(now, &config, *id, peer)).collect();
-        let healthy_voters = servers.iter().filter(|one| one.healthy && one.server.voter).count();
-        let quorum = configuration.voters().count() / 2 + 1;
-        Some(AutopilotState {
-            healthy: servers.iter().all(|one| one.healthy),
-            failure_tolerance: u32::try_from(healthy_voters.saturating_sub(quorum)).unwrap_or(u32::MAX),
-            servers,
-        })
+    /// How well the servers are, for operators.
+    pub(crate) fn autopilot_state(&mut self, now: Time) -> AutopilotState {
+        let settings = self.autopilot_settings();
+        let seen = self.look_at_servers(now, &settings);
+        let voters = seen.iter().filter(|seen| seen.peer.voter);
+        let majority = voters.clone().count() / 2 + 1;
+        let spare = voters.filter(|seen| seen.healthy).count().saturating_sub(majority);
+        AutopilotState {
+            healthy: seen.iter().all(|seen| seen.healthy),
+            failure_tolerance: u32::try_from(spare).unwrap_or(u32::MAX),
+            servers: seen.iter().map(|seen| self.server_health(seen)).collect(),
+        }
     }
 
-    fn describe_health(&self, now: Time, config: &AutopilotConfig, id: NodeId, peer: &Peer) -> ServerHealth {
-        let member = self.gossip.member(id);
-        let healthy = self.is_healthy(config, id);
-        let noted = self.noted_health(id).filter(|noted| noted.healthy == healthy);
-        let server = self.server.as_ref();
-        let progress = server.and_then(|server| server.raft.progress(id));
-        let own_index = server.map(|server| server.raft.last_index()).unwrap_or_default();
-        let last_index = progress.map_or(own_index, |progress| progress.match_index);
+    fn server_health(&self, seen: &Seen) -> ServerHealth {
+        let build = self.gossip.member(seen.id).and_then(|member| member.tags.get(tag::BUILD));
         ServerHealth {
-            server: self.describe_raft_server(id, peer),
-            serf_status: member.map_or("none", |member| member.status.as_str()).to_owned(),
-            version: member.and_then(|member| member.tags.get(tag::BUILD)).cloned().unwrap_or_default(),
-            last_contact: progress.map(|progress| progress.last_contact).unwrap_or_default(),
-            last_term: server.map(|server| server.term_at(last_index)).unwrap_or_default(),
-            last_index,
-            healthy,
-            stable_for: noted.map(|noted| now.since(noted.since)).unwrap_or_default(),
+            server: self.raft_server(seen.id, &seen.peer),
+            serf_status: seen.status.map_or("none", |status| status.as_str()).to_owned(),
+            version: build.cloned().unwrap_or_default(),
+            last_contact: seen.last_contact,
+            last_term: seen.match_term,
+            last_index: seen.match_index,
+            healthy: seen.healthy,
+            stable_for: seen.stable_for,
         }
     }
 
-    /// A server of the configuration, with the name that gossip knows.
-    pub(crate) fn describe_raft_server(&self, id: NodeId, peer: &Peer) -> RaftServer {
+    /// A server that takes part in Raft, in an operator's words.
+    pub(crate) fn raft_server(&self, id: NodeId, peer: &Peer) -> RaftServer {
         RaftServer {
             id,
-            node: self.gossip.member(id).map_or_else(|| "(unknown)".to_owned(), |member| member.name.clone()),
+            node: self.name_of(id),
             address: self.address_of(id).unwrap_or(peer.address),
             leader: self.raft().and_then(|raft| raft.leader()) == Some(id),
             voter: peer.voter,
         }
     }
 
-    /// Whether a server answers gossip and Raft and has nearly the whole log. This server, which leads, is.
-    fn is_healthy(&self, config: &AutopilotConfig, id: NodeId) -> bool {
-        let Some(server) = &self.server else { return false };
-        let alive = self.gossip.member(id).is_some_and(Member::is_alive);
-        let caught_up = server.raft.progress(id).is_some_and(|progress| {
-            progress.match_index.0.saturating_add(config.max_trailing_logs) >= server.raft.last_index().0
-        });
-        id == self.config.id || alive && caught_up && server.hears(id, config.last_contact_threshold)
+    fn name_of(&self, id: NodeId) -> String {
+        self.gossip.member(id).map_or_else(|| UNKNOWN.to_owned(), |member| member.name.clone())
     }
 
-    fn noted_health(&self, id: NodeId) -> Option<Health> {
-        self.server.as_ref()?.leader.as_ref()?.health.get(&id).copied()
-    }
-
-    fn note_health(&mut self, now: Time) {
-        let Some(server) = &self.server else { return };
-        let config = server.autopilot_config();
-        let peers: Vec<NodeId> = server.raft.configuration().peers.keys().copied().collect();
-        let mut health = BTreeMap::new();
-        for id in peers {
-            let healthy = self.is_healthy(&config, id);
-            let same = self.noted_health(id).filter(|noted| noted.healthy == healthy);
-            health.insert(id, same.unwrap_or(Health { healthy, since: now }));
-        }
-        if let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) {
-            leader.health = health;
+    fn autopilot_settings(&self) -> AutopilotConfig {
+        match self.store().map(|store| store.view().read(&Read::Autopilot).0) {
+            Some(Answer::Autopilot(row)) => row.value.clone(),
+            _ => AutopilotConfig::default(),
         }
     }
 
-    fn wanted_change(&self, now: Time) -> Option<Change> {
-        let server = self.server.as_ref()?;
-        let (config, configuration) = (server.autopilot_config(), server.raft.configuration());
-        let others = || configuration.peers.iter().filter(|(id, _)| **id != self.config.id);
-        if let Some((id, _)) = others().find(|(id, _)| self.status_of(**id) == Some(MemberStatus::Left)) {
-            return Some(Change::Remove { id: *id });
+    /// Looks at every server of the configuration, and remembers since when each is as well or unwell as it is.
+    fn look_at_servers(&mut self, now: Time, settings: &AutopilotConfig) -> Vec<Seen> {
+        let Some(raft) = self.raft() else { return Vec::new() };
+        let peers = raft.configuration().peers.clone();
+        let mut seen: Vec<Seen> = peers.into_iter().map(|(id, peer)| self.look_at(settings, id, peer)).collect();
+        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return seen };
+        let known = &mut leader.autopilot.health;
+        known.retain(|id, _| seen.iter().any(|seen| seen.id == *id));
+        for one in &mut seen {
+            let health = known.entry(one.id).or_insert(Health { healthy: one.healthy, since: now });
+            if health.healthy != one.healthy {
+                *health = Health { healthy: one.healthy, since: now };
+            }
+            one.stable_for = now.since(health.since);
         }
-        if let Some((id, _)) =
-            others().find(|(id, peer)| self.may_be_taken_out(now, &config, configuration, **id, peer))
-        {
-            return Some(Change::Remove { id: *id });
-        }
-        let is_new = |id: NodeId| !configuration.peers.contains_key(&id) && !self.is_foreign(id);
-        if let Some(member) = self.live_servers().find(|member| is_new(member.id)) {
-            return Some(Change::Add { id: member.id, peer: Peer { address: member.address, voter: false } });
-        }
-        let stable = |id: NodeId| {
-            let noted = self.noted_health(id).filter(|noted| noted.healthy);
-            noted.is_some_and(|noted| now.since(noted.since) >= config.server_stabilization_time)
+        seen
+    }
+
+    fn look_at(&self, settings: &AutopilotConfig, id: NodeId, peer: Peer) -> Seen {
+        let me = id == self.config.id;
+        let member = self.gossip.member(id);
+        let server = self.server.as_ref();
+        let last_index = server.map(|server| server.raft.last_index()).unwrap_or_default();
+        let heartbeats = server.map(|server| server.heartbeat_interval * HEARTBEATS).unwrap_or_default();
+        let progress = server.and_then(|server| server.raft.progress(id));
+        let (match_index, match_term, last_contact) = match progress {
+            // The last entry of a leader is one of its own term.
+            _ if me => (last_index, server.map(|server| server.raft.term()).unwrap_or_default(), Duration::ZERO),
+            Some(seen) => (seen.match_index, seen.match_term.unwrap_or_default(), seen.last_contact),
+            None => (LogIndex::ZERO, Term::ZERO, Duration::MAX),
         };
-        let room = configuration.voters().count() < MAX_VOTERS;
-        let ripe = others().find(|(id, peer)| !peer.voter && room && stable(**id));
-        ripe.map(|(id, peer)| Change::Add { id: *id, peer: Peer { voter: true, ..peer.clone() } })
-    }
-
-    /// Whether a server is dead and the others can do without it.
-    fn may_be_taken_out(
-        &self,
-        now: Time,
-        config: &AutopilotConfig,
-        configuration: &Configuration,
-        id: NodeId,
-        peer: &Peer,
-    ) -> bool {
-        let replaced = self.is_replaced(id);
-        if !(config.cleanup_dead_servers || replaced) || !self.is_dead(now, config, id) {
-            return false;
+        let heard = last_contact <= settings.last_contact_threshold.max(heartbeats);
+        let trails = last_index.0 - match_index.0.min(last_index.0) > settings.max_trailing_logs;
+        let alive = member.is_some_and(|member| member.is_alive());
+        let has_name = |name: &str| member.is_some_and(|member| member.name == name);
+        let replaced = self.unconfigured_servers().any(|new| has_name(&new.name) || new.address == peer.address);
+        Seen {
+            id,
+            me,
+            status: member.map(|member| member.status),
+            last_contact,
+            match_index,
+            match_term,
+            // One that never accepted anything is not well, however short the log is.
+            healthy: me || alive && heard && !trails && match_index > LogIndex::ZERO,
+            stable_for: Duration::ZERO,
+            replaced,
+            peer,
         }
-        let (voters, healthy) = self.voters_without(config, configuration, id);
-        let enough = u32::try_from(healthy).is_ok_and(|healthy| healthy >= config.min_quorum);
-        !peer.voter || healthy * 2 > voters && (enough || replaced)
     }
 
-    /// How many voters there are, and how many of the others are healthy.
-    fn voters_without(&self, config: &AutopilotConfig, configuration: &Configuration, id: NodeId) -> (usize, usize) {
-        let healthy = |other: &NodeId| *other != id && self.is_healthy(config, *other);
-        (configuration.voters().count(), configuration.voters().filter(healthy).count())
+    /// Live servers of this cluster, or of none yet, that are not in the configuration.
+    fn unconfigured_servers(&self) -> impl Iterator<Item = &quorate_protocol::Member> {
+        let configuration = self.raft().map(|raft| raft.configuration());
+        let is_known = move |id: NodeId| configuration.is_some_and(|known| known.peers.contains_key(&id));
+        self.live_servers().filter(move |member| !is_known(member.id) && !self.is_foreign(member.id))
     }
 
-    /// Whether neither gossip nor Raft hears a server. Soon after its election a leader's own view of the members may still be filling.
-    fn is_dead(&self, now: Time, config: &AutopilotConfig, id: NodeId) -> bool {
-        let Some(server) = &self.server else { return false };
-        let established = server.leader.as_ref().map(|leader| now.since(leader.established_at)).unwrap_or_default();
-        let unknown_for_long = established >= self.config.patience.reconcile;
-        let gone = match self.status_of(id) {
-            Some(MemberStatus::Failed | MemberStatus::Left) => true,
-            Some(MemberStatus::Alive | MemberStatus::Suspect | MemberStatus::Leaving) => false,
-            None => unknown_for_long || self.is_replaced(id),
-        };
-        gone && !server.hears(id, config.last_contact_threshold)
-    }
-
-    /// Whether another live server of this cluster bears the name of this one: it came back without its data.
-    fn is_replaced(&self, id: NodeId) -> bool {
-        let Some(old) = self.gossip.member(id) else { return false };
-        self.live_servers().any(|member| member.id != id && member.name == old.name && !self.is_foreign(member.id))
-    }
-
-    fn status_of(&self, id: NodeId) -> Option<MemberStatus> {
-        self.gossip.member(id).map(|member| member.status)
+    fn newcomers(&self, servers: &[Seen]) -> Vec<Newcomer> {
+        let gone = || servers.iter().filter(|seen| seen.is_gone());
+        let name = |id| self.gossip.member(id).map(|member| member.name.as_str());
+        self.unconfigured_servers()
+            .map(|member| Newcomer {
+                id: member.id,
+                peer: Peer { address: member.address, voter: false },
+                replaces: gone()
+                    .any(|old| old.peer.address == member.address || name(old.id) == Some(member.name.as_str())),
+            })
+            .collect()
     }
 }

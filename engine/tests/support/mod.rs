@@ -1,14 +1,14 @@
-//! Several engines that hear each other, on one clock: what travels takes no time, and what is to be persisted is on disk at once.
+//! Several engines that hear each other, on one clock: what the stories in this folder share.
 
-// Each file of tests uses a part of it.
-#![allow(dead_code)]
+// A test's helpers may stop it like the test itself, and not every story needs all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::wire::stream::{Message, Origin};
+use quorate_protocol::raft::Peer;
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
-    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read, Reply, Request, Service,
-    Session, SessionId, SessionWrite, Time, Write,
+    Answer, Ask, KvRead, KvWrite, LocalRequest, NodeId, Pair, Read, Reply, Request, Service, Time, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -22,18 +22,18 @@ pub struct Agents {
     pub travelling: VecDeque<(u8, Input)>,
     pub last_ticket: u64,
     pub replies: BTreeMap<u64, Reply>,
+    /// Who each one is.
+    pub ids: BTreeMap<u8, NodeId>,
+    /// Those that nothing reaches and nothing leaves.
+    pub cut_off: BTreeSet<u8>,
+    /// Those whose gossip alone gets lost.
+    pub gossip_is_lost: BTreeSet<u8>,
     /// Messages between servers get lost.
     pub raft_is_lost: bool,
-    /// Those to and from whom Raft's messages get lost.
-    pub deaf_to_raft: BTreeSet<u8>,
-    /// Those to and from whom gossip gets lost.
-    pub deaf_to_gossip: BTreeSet<u8>,
     /// Disks that acknowledge nothing.
     pub hung: BTreeSet<u8>,
     pub bootstrapped: Vec<Vec<NodeId>>,
     pub failed_syncs: usize,
-    /// Servers that no longer trust their state.
-    pub quarantined: BTreeSet<u8>,
 }
 
 pub fn id(number: u8) -> NodeId {
@@ -67,7 +67,8 @@ pub fn config(number: u8, expect: Option<usize>) -> Config {
 
 impl Agents {
     pub fn start(&mut self, config: Config) {
-        let number = config.id.0[0];
+        let number = place(config.address);
+        self.ids.insert(number, config.id);
         self.engines.insert(number, Engine::new(config, self.now).unwrap());
         self.travel();
     }
@@ -78,17 +79,18 @@ impl Agents {
                 Output::Persist(persist) if !self.hung.contains(&number) => {
                     self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
                 }
-                Output::Datagram { to, .. } if self.is_deaf(&self.deaf_to_gossip, number, to) => {}
+                Output::Datagram { to, .. } if self.loses_gossip(number, place(to)) => {}
+                Output::Message { to, message: Message::Gossip(_) } if self.loses_gossip(number, place(to.address)) => {
+                }
+                Output::Message { to, .. } if self.loses(number, place(to.address)) => {}
+                // A connection is to an identity: another one at that address is not it.
+                Output::Message { to, .. } if self.is_another(to) => {}
                 Output::Datagram { to, bytes } => {
                     self.travelling.push_back((place(to), Input::Datagram { from: address(number), bytes }));
                 }
                 Output::Message { message: Message::Raft(_), .. } if self.raft_is_lost => {}
-                Output::Message { to, message: Message::Raft(_) }
-                    if self.is_deaf(&self.deaf_to_raft, number, to.address) => {}
-                Output::Message { to, message: Message::Gossip(_) }
-                    if self.is_deaf(&self.deaf_to_gossip, number, to.address) => {}
                 Output::Message { to, message } => {
-                    let from = Origin { id: id(number), address: address(number) };
+                    let from = Origin { id: self.ids[&number], address: address(number) };
                     self.travelling.push_back((place(to.address), Input::Message { from, message }));
                 }
                 Output::Reply { ticket, reply } => {
@@ -96,17 +98,22 @@ impl Agents {
                 }
                 Output::Noticed(Notice::Bootstrapped { servers }) => self.bootstrapped.push(servers),
                 Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
-                Output::Quarantine(_) => {
-                    self.quarantined.insert(number);
-                }
                 Output::Fatal(why) => panic!("{why}"),
                 _ => {}
             }
         }
     }
 
-    fn is_deaf(&self, deaf: &BTreeSet<u8>, from: u8, to: SocketAddr) -> bool {
-        deaf.contains(&from) || deaf.contains(&place(to))
+    fn loses(&self, from: u8, to: u8) -> bool {
+        self.cut_off.contains(&from) || self.cut_off.contains(&to)
+    }
+
+    fn is_another(&self, to: Destination) -> bool {
+        self.ids.get(&place(to.address)).zip(to.id).is_some_and(|(there, meant)| *there != meant)
+    }
+
+    fn loses_gossip(&self, from: u8, to: u8) -> bool {
+        self.loses(from, to) || self.gossip_is_lost.contains(&from) || self.gossip_is_lost.contains(&to)
     }
 
     pub fn travel(&mut self) {
@@ -158,26 +165,13 @@ impl Agents {
         self.engines[&server].store().unwrap().view().services_of(node).map(|row| row.id.clone()).collect()
     }
 
-    /// Who leads, as far as the engines that live know.
-    pub fn leader(&self) -> u8 {
+    pub fn configuration(&self, server: u8) -> &BTreeMap<NodeId, Peer> {
+        &self.engines[&server].raft().unwrap().configuration().peers
+    }
+
+    pub fn leader(&self) -> Option<u8> {
         let leads = |engine: &Engine| engine.raft().is_some_and(|raft| raft.role() == quorate_raft::Role::Leader);
-        *self.engines.iter().find(|(_, engine)| leads(engine)).expect("somebody leads").0
-    }
-
-    /// A session on the node of the agent that is asked.
-    pub fn session(&mut self, number: u8, session: Session) -> SessionId {
-        match self.ask(number, Ask::Write(Write::Session(SessionWrite::Create(Box::new(session))))) {
-            Reply::Written { outcome: Outcome::Session(Some(row)), .. } => row.id,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub fn has_session(&self, server: u8, session: SessionId) -> bool {
-        self.engines[&server].store().unwrap().view().session(session).is_some()
-    }
-
-    pub fn holder(&self, server: u8, key: &str) -> Option<SessionId> {
-        self.engines[&server].store().unwrap().view().entry(key).and_then(|row| row.lock.session)
+        self.engines.iter().find(|(number, engine)| !self.cut_off.contains(number) && leads(engine)).map(|(n, _)| *n)
     }
 
     pub fn last_index(&self, server: u8) -> u64 {
@@ -185,7 +179,7 @@ impl Agents {
     }
 }
 
-fn place(address: SocketAddr) -> u8 {
+pub fn place(address: SocketAddr) -> u8 {
     match address.ip() {
         std::net::IpAddr::V4(ip) => ip.octets()[3],
         std::net::IpAddr::V6(_) => 0,
@@ -223,27 +217,8 @@ pub fn three_servers() -> (Agents, u8, u8) {
     let mut agents = Agents::default();
     (1..=3).for_each(|number| agents.start(config(number, Some(3))));
     agents.pass(10 * SECOND);
-    let leader = agents.leader();
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
     let other = if leader == 1 { 2 } else { 1 };
     (agents, leader, other)
-}
-
-pub fn pair(key: &str, value: &str) -> Pair {
-    Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() }
-}
-
-pub fn acquire(key: &str, session: SessionId) -> Ask {
-    Ask::Write(Write::Kv(KvWrite::Acquire { pair: pair(key, "held"), session }))
-}
-
-pub fn release(key: &str, session: SessionId) -> Ask {
-    Ask::Write(Write::Kv(KvWrite::Release { pair: pair(key, "free"), session }))
-}
-
-/// The fencing token of a lock that was got, and where the acquire stands in the log.
-pub fn acquired(reply: Option<Reply>) -> (LogIndex, LogIndex) {
-    match reply {
-        Some(Reply::Written { outcome: Outcome::Acquired { token }, index }) => (token, index),
-        other => panic!("{other:?}"),
-    }
 }
