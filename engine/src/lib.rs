@@ -47,6 +47,8 @@ mod stop;
 mod timers;
 mod wait;
 
+#[cfg(feature = "planted-bugs")]
+pub use config::Planted;
 pub use config::{Config, Patience, ServerConfig, SnapshotPolicy};
 pub use door::{Input, Notice, Output, Ticket};
 pub use leader::{SERVER_SERVICE, desired};

@@ -49,6 +49,8 @@ pub struct Server {
     pub lease_awaited: Option<Time>,
     /// The disk has too little space to take anything new.
     disk_is_low: bool,
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<quorate_store::Bug>,
     /// Whether the replicas are still equal.
     pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
@@ -109,6 +111,8 @@ impl Server {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
             trailing_entries: server.snapshots.trailing,
+            #[cfg(feature = "planted-bugs")]
+            planted: server.planted.raft,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
@@ -120,6 +124,12 @@ impl Server {
                 (Some(meta), store)
             }
             None => (None, Store::new()),
+        };
+        #[cfg(feature = "planted-bugs")]
+        let store = {
+            let mut store = store;
+            store.plant(server.planted.store);
+            store
         };
         let saved = meta.as_ref().map(|meta| meta.index).unwrap_or_default();
         let mut timers = Timers::default();
@@ -137,6 +147,8 @@ impl Server {
             timers,
             lease_awaited: None,
             disk_is_low: false,
+            #[cfg(feature = "planted-bugs")]
+            planted: server.planted.store,
             hashes: Hashes::default(),
             reading: ReadRounds::default(),
         })
