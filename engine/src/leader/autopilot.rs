@@ -241,7 +241,9 @@ impl Engine {
         let trails = last_index.0 - match_index.0.min(last_index.0) > settings.max_trailing_logs;
         let alive = member.is_some_and(|member| member.is_alive());
         let has_name = |name: &str| member.is_some_and(|member| member.name == name);
-        let replaced = self.unconfigured_servers().any(|new| has_name(&new.name) || new.address == peer.address);
+        // Whether or not it is in the configuration by now: it may have come back before gossip knew that its former self is gone.
+        let mut others = self.live_servers().filter(|new| new.id != id && !self.is_foreign(new.id));
+        let replaced = others.any(|new| has_name(&new.name) || new.address == peer.address);
         Seen {
             id,
             me,
