@@ -15,7 +15,8 @@ use crate::operator::UNKNOWN;
 use quorate_protocol::member::tag;
 use quorate_protocol::raft::Peer;
 use quorate_protocol::{
-    Answer, AutopilotConfig, AutopilotState, LogIndex, MemberStatus, NodeId, RaftServer, Read, ServerHealth, Term, Time,
+    Answer, AutopilotConfig, AutopilotState, LogIndex, Member, MemberStatus, NodeId, RaftServer, Read, ServerHealth,
+    Term, Time,
 };
 use quorate_raft::Change;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ struct Seen {
     match_term: Term,
     healthy: bool,
     stable_for: Duration,
-    /// A live server that is none of the configuration has its name or its address.
+    /// Another live server has its name or its address.
     replaced: bool,
 }
 
@@ -77,7 +78,7 @@ impl Seen {
 struct Newcomer {
     id: NodeId,
     peer: Peer,
-    /// It stands in for a server that is gone and still in the configuration.
+    /// It stands in for a server that is still in the configuration: that one goes first.
     replaces: bool,
 }
 
@@ -241,9 +242,8 @@ impl Engine {
         let trails = last_index.0 - match_index.0.min(last_index.0) > settings.max_trailing_logs;
         let alive = member.is_some_and(|member| member.is_alive());
         let has_name = |name: &str| member.is_some_and(|member| member.name == name);
-        // Whether or not it is in the configuration by now: it may have come back before gossip knew that its former self is gone.
-        let mut others = self.live_servers().filter(|new| new.id != id && !self.is_foreign(new.id));
-        let replaced = others.any(|new| has_name(&new.name) || new.address == peer.address);
+        let is_like = |other: &Member| has_name(&other.name) || other.address == peer.address;
+        let replaced = self.live_servers().any(|other| other.id != id && is_like(other));
         Seen {
             id,
             me,
@@ -260,22 +260,76 @@ impl Engine {
     }
 
     /// Live servers of this cluster, or of none yet, that are not in the configuration.
-    fn unconfigured_servers(&self) -> impl Iterator<Item = &quorate_protocol::Member> {
+    fn unconfigured_servers(&self) -> impl Iterator<Item = &Member> {
         let configuration = self.raft().map(|raft| raft.configuration());
         let is_known = move |id: NodeId| configuration.is_some_and(|known| known.peers.contains_key(&id));
         self.live_servers().filter(move |member| !is_known(member.id) && !self.is_foreign(member.id))
     }
 
     fn newcomers(&self, servers: &[Seen]) -> Vec<Newcomer> {
-        let gone = || servers.iter().filter(|seen| seen.is_gone());
         let name = |id| self.gossip.member(id).map(|member| member.name.as_str());
+        // Two cannot be at one address, whether gossip has noticed yet or not; two live ones may have been given one name.
+        let replaces = |new: &Member, old: &Seen| {
+            old.peer.address == new.address || old.is_gone() && name(old.id) == Some(new.name.as_str())
+        };
         self.unconfigured_servers()
             .map(|member| Newcomer {
                 id: member.id,
                 peer: Peer { address: member.address, voter: false },
-                replaces: gone()
-                    .any(|old| old.peer.address == member.address || name(old.id) == Some(member.name.as_str())),
+                replaces: servers.iter().any(|old| replaces(member, old)),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(300);
+
+    /// Five voters of which the first leads: two are well, two are heard and not well, and the last is dead.
+    fn five(well: usize) -> Vec<Seen> {
+        let seen = |number: u8| {
+            let dead = number == 5;
+            Seen {
+                id: NodeId([number; 16]),
+                peer: Peer { address: ([10, 0, 0, number], 8301).into(), voter: true },
+                me: number == 1,
+                status: Some(if dead { MemberStatus::Failed } else { MemberStatus::Alive }),
+                last_contact: if dead { TIMEOUT * (DEAD_AFTER + 1) } else { Duration::ZERO },
+                match_index: LogIndex(9),
+                match_term: Term(1),
+                healthy: !dead && usize::from(number) <= well,
+                stable_for: Duration::ZERO,
+                replaced: false,
+            }
+        };
+        (1..=5).map(seen).collect()
+    }
+
+    fn removed(servers: &[Seen]) -> Option<NodeId> {
+        match wanted_change(&AutopilotConfig::default(), TIMEOUT, servers, &[])?.0 {
+            Change::Remove { id } => Some(id),
+            Change::Add { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_dead_server_counts_as_long_as_the_others_are_no_healthy_majority_of_all() {
+        let dead = NodeId([5; 16]);
+        assert_eq!([2, 3, 4].map(|well| removed(&five(well))), [None, Some(dead), Some(dead)]);
+        let mut replaced = five(2);
+        replaced.iter_mut().for_each(|seen| seen.replaced = true);
+        assert_eq!(removed(&replaced), None, "nor is it replaced then");
+    }
+
+    #[test]
+    fn a_server_that_is_only_silent_for_a_moment_is_not_dead() {
+        let mut servers = five(4);
+        servers.iter_mut().for_each(|seen| seen.last_contact = seen.last_contact.min(TIMEOUT * DEAD_AFTER));
+        assert_eq!(removed(&servers), None);
+        servers.iter_mut().for_each(|seen| seen.replaced = seen.id == NodeId([5; 16]));
+        assert_eq!(removed(&servers), Some(NodeId([5; 16])), "unless another one is in its place");
     }
 }
