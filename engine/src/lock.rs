@@ -7,7 +7,8 @@
 use crate::Engine;
 use crate::source::{Job, Own, Source};
 use quorate_protocol::{
-    Ask, KvWrite, LockRequest, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, Write,
+    Ask, KvWrite, LockRequest, LogIndex, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, TxnOperation,
+    TxnRead, Write,
 };
 use quorate_store::Touched;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +34,18 @@ struct Waiter {
     session: SessionId,
     pair: Pair,
     until: Time,
+}
+
+impl Waiter {
+    /// What is to be asked anew, with what is left of its wait; nothing where the asker has gone.
+    fn into_job(self, now: Time) -> Option<Job> {
+        let mut job = self.job?;
+        if let Ask::Lock(lock) = &mut job.request.ask {
+            lock.wait = self.until.since(now);
+        }
+        job.arrived = now;
+        Some(job)
+    }
 }
 
 /// Those who wait for one key.
@@ -168,12 +181,19 @@ impl Engine {
                 }
             }
             Reply::Written { outcome: Outcome::Acquired { token }, index } => {
-                self.hand_over_lock(now, number, Reply::Written { outcome: Outcome::Acquired { token }, index });
+                self.hand_over_lock(now, number, token, index);
             }
             // Whether it happened or not: asked again, the same session gets the same answer.
-            Reply::Refused(Refusal::NoLeader | Refusal::Unknown) => {
+            Reply::Refused(Refusal::Unknown) => {
                 let waiter = self.locks.remove(number);
                 waiter.into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+                self.try_lock(now, &key);
+            }
+            // Whoever refused may still be the leader that is known: asked again in the same breath it would refuse for ever.
+            Reply::Refused(refusal @ Refusal::NoLeader) => {
+                if let Some(job) = self.locks.remove(number).and_then(|waiter| waiter.into_job(now)) {
+                    self.hold(now, job, refusal);
+                }
                 self.try_lock(now, &key);
             }
             other => {
@@ -184,15 +204,19 @@ impl Engine {
     }
 
     /// Tells whoever asked that the lock is theirs; where nobody is left to be told, gives it up again.
-    fn hand_over_lock(&mut self, now: Time, number: u64, reply: Reply) {
-        let Some(waiter) = self.locks.remove(number) else { return };
-        match waiter.job {
-            Some(job) => self.reply(job.source, reply),
-            None => {
+    ///
+    /// A hold that began before this acquire, or whose key was written to since, is known to somebody and stays.
+    fn hand_over_lock(&mut self, now: Time, number: u64, token: LogIndex, index: LogIndex) {
+        let Some(Waiter { job, pair, session, .. }) = self.locks.remove(number) else { return };
+        match job {
+            Some(job) => self.reply(job.source, Reply::Written { outcome: Outcome::Acquired { token }, index }),
+            None if token == index => {
                 self.count("locks_given_up");
-                let release = KvWrite::Release { pair: waiter.pair, session: waiter.session };
-                self.propose(now, Source::Own(Own::GiveUpLock), Write::Kv(release));
+                let unchanged = TxnRead::CheckIndex { key: pair.key.clone(), index };
+                let release = TxnOperation::Kv(KvWrite::Release { pair, session });
+                self.propose(now, Source::Own(Own::GiveUpLock), Write::Txn(vec![unchanged.into(), release]));
             }
+            None => {}
         }
     }
 
@@ -243,7 +267,7 @@ impl Engine {
         }
     }
 
-    fn holder_of(&self, key: &str) -> Option<(Option<SessionId>, quorate_protocol::LogIndex)> {
+    fn holder_of(&self, key: &str) -> Option<(Option<SessionId>, LogIndex)> {
         let store = self.store()?;
         Some((store.view().entry(key).and_then(|row| row.lock.session), store.applied_index()))
     }
@@ -254,12 +278,9 @@ impl Engine {
     }
 
     fn dispatch_waiter(&mut self, now: Time, waiter: Waiter) {
-        let Some(mut job) = waiter.job else { return };
-        if let Ask::Lock(lock) = &mut job.request.ask {
-            lock.wait = waiter.until.since(now);
+        if let Some(job) = waiter.into_job(now) {
+            self.dispatch(now, job);
         }
-        job.arrived = now;
-        self.dispatch(now, job);
     }
 
     /// Forgets those of an agent that is gone.

@@ -109,14 +109,14 @@ impl Engine {
         if let Some(id) = to.filter(|id| !server.raft.configuration().peers.contains_key(id)) {
             return Err(not_found("id", &id.to_string()));
         }
-        let leader = server.leader.as_mut().ok_or(Refusal::NoLeader)?;
         // Raft gives it up after one election timeout.
         let until = now + server.election_timeout * 2;
-        match server.raft.transfer_leadership(now, to) {
-            Ok(()) => leader.orders.push(Order { what: What::Transfer, source, until }),
-            Err(TransferError::NotLeader(_)) => return Err(Refusal::NoLeader),
-            Err(why) => return Err(Refusal::Invalid(why.to_string())),
-        }
+        self.hand_over(now, to).map_err(|why| match why {
+            TransferError::NotLeader(_) => Refusal::NoLeader,
+            why => Refusal::Invalid(why.to_string()),
+        })?;
+        let leader = self.server.as_mut().and_then(|server| server.leader.as_mut()).ok_or(Refusal::NoLeader)?;
+        leader.orders.push(Order { what: What::Transfer, source, until });
         Ok(())
     }
 

@@ -39,6 +39,7 @@ impl Engine {
         match &self.server {
             None => self.choose_server().map_or(Route::Nobody(Refusal::NoServers), Route::Server),
             Some(_) if !needs_leader => Route::Here,
+            Some(server) if server.hands_over_until.is_some() => Route::Nobody(Refusal::NoLeader),
             Some(server) => match server.raft.leader() {
                 Some(id) if id == self.config.id => Route::Here,
                 Some(id) => Route::Leader(id),

@@ -37,6 +37,8 @@ pub struct Server {
     pub heartbeat_interval: Duration,
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
+    /// Another server is about to lead; until then at the latest.
+    pub hands_over_until: Option<Time>,
     /// Who waits for the entry at an index, if it is committed with that term.
     proposals: BTreeMap<LogIndex, Proposal>,
     /// Snapshots that are saved, sent and shown to people.
@@ -139,6 +141,7 @@ impl Server {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
             leader: None,
+            hands_over_until: None,
             proposals: BTreeMap::new(),
             snapshots: Snapshots::new(server.snapshots, saved),
             timers,
@@ -161,7 +164,8 @@ impl Server {
             Some(awaited) => Some(awaited),
             None => self.timers.deadline(),
         };
-        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
+        let waiting = [self.reading.until, self.hands_over_until];
+        [self.raft.deadline(), leader, proposal, timers, handles].into_iter().chain(waiting).flatten().min()
     }
 
     /// Whether this server leads and its store is complete.
@@ -210,6 +214,7 @@ impl Engine {
         self.time_out_proposals(now);
         self.time_out_read_round(now);
         self.time_out_snapshots(now);
+        self.time_out_hand_over(now);
     }
 
     /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
@@ -422,6 +427,7 @@ impl Engine {
         let Some(server) = &mut self.server else { return };
         let orders = server.leader.take().map(|leader| leader.orders).unwrap_or_default();
         server.lease_awaited = None;
+        server.hands_over_until = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
         for Proposal { source, .. } in proposals.into_values() {

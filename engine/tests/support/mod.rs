@@ -8,7 +8,8 @@ use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::Peer;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
-    Answer, Ask, KvRead, KvWrite, LocalRequest, NodeId, Pair, Read, Reply, Request, Service, Time, Write,
+    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read, Reply, Request, Service,
+    Session, SessionId, SessionWrite, Time, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -177,6 +178,22 @@ impl Agents {
         self.engines.iter().find(|(number, engine)| !self.cut_off.contains(number) && leads(engine)).map(|(n, _)| *n)
     }
 
+    /// A session on the node of the agent that is asked.
+    pub fn session(&mut self, number: u8, session: Session) -> SessionId {
+        match self.ask(number, Ask::Write(Write::Session(SessionWrite::Create(Box::new(session))))) {
+            Reply::Written { outcome: Outcome::Session(Some(row)), .. } => row.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn has_session(&self, server: u8, session: SessionId) -> bool {
+        self.engines[&server].store().unwrap().view().session(session).is_some()
+    }
+
+    pub fn holder(&self, server: u8, key: &str) -> Option<SessionId> {
+        self.engines[&server].store().unwrap().view().entry(key).and_then(|row| row.lock.session)
+    }
+
     pub fn last_index(&self, server: u8) -> u64 {
         self.engines[&server].raft().unwrap().last_index().0
     }
@@ -190,8 +207,7 @@ pub fn place(address: SocketAddr) -> u8 {
 }
 
 pub fn put(key: &str, value: &str) -> Ask {
-    let pair = Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() };
-    Ask::Write(Write::Kv(KvWrite::Put { pair, cas: None }))
+    Ask::Write(Write::Kv(KvWrite::Put { pair: pair(key, value), cas: None }))
 }
 
 pub fn get(key: &str) -> Read {
@@ -224,4 +240,24 @@ pub fn three_servers() -> (Agents, u8, u8) {
     let leader = (1..=3).find(leads).unwrap();
     let other = if leader == 1 { 2 } else { 1 };
     (agents, leader, other)
+}
+
+pub fn pair(key: &str, value: &str) -> Pair {
+    Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() }
+}
+
+pub fn acquire(key: &str, session: SessionId) -> Ask {
+    Ask::Write(Write::Kv(KvWrite::Acquire { pair: pair(key, "held"), session }))
+}
+
+pub fn release(key: &str, session: SessionId) -> Ask {
+    Ask::Write(Write::Kv(KvWrite::Release { pair: pair(key, "free"), session }))
+}
+
+/// The fencing token of a lock that was got, and where the acquire stands in the log.
+pub fn acquired(reply: Option<Reply>) -> (LogIndex, LogIndex) {
+    match reply {
+        Some(Reply::Written { outcome: Outcome::Acquired { token }, index }) => (token, index),
+        other => panic!("{other:?}"),
+    }
 }

@@ -1,0 +1,163 @@
+//! Waiting for locks: in order, without herds, across a change of leader, and when whoever waited has gone.
+
+// A test's helpers may stop it like the test itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use quorate_engine::{Input, Ticket};
+use quorate_protocol::{
+    Ask, LockRequest, OperatorRequest, Outcome, Reply, Request, Session, SessionId, SessionWrite, Write,
+};
+use std::time::Duration;
+use support::*;
+
+fn lock(key: &str, session: SessionId, seconds: u64) -> Ask {
+    Ask::Lock(LockRequest { pair: pair(key, "locked"), session, wait: Duration::from_secs(seconds) })
+}
+
+fn sessions(agents: &mut Agents, number: u8) -> [SessionId; 3] {
+    [(); 3].map(|()| agents.session(number, Session::default()))
+}
+
+#[test]
+fn those_who_wait_get_the_lock_in_the_order_in_which_they_came() {
+    let mut agents = server_and_client();
+    let [a, b, c] = sessions(&mut agents, 2);
+    agents.ask(2, acquire("k", a));
+    let second = agents.send(2, lock("k", b, 60));
+    let third = agents.send(1, lock("k", c, 60));
+    agents.pass(SECOND);
+    let before = agents.last_index(1);
+    agents.ask(2, release("k", a));
+    let (token, _) = acquired(agents.replies.remove(&second));
+    assert!(!agents.replies.contains_key(&third));
+    assert_eq!(agents.last_index(1) - before, 2, "a release and one acquire: the others are not woken in vain");
+    agents.ask(2, release("k", b));
+    let (later, _) = acquired(agents.replies.remove(&third));
+    assert!(later > token, "a later hold has a greater token");
+}
+
+#[test]
+fn whoever_waited_in_vain_is_told_who_holds_it() {
+    let mut agents = server_and_client();
+    let [a, b, _] = sessions(&mut agents, 2);
+    agents.ask(2, acquire("k", a));
+    let waiting = agents.send(2, lock("k", b, 10));
+    agents.pass(9 * SECOND);
+    assert!(!agents.replies.contains_key(&waiting));
+    agents.pass(SECOND);
+    let reply = agents.replies.remove(&waiting);
+    assert!(matches!(reply, Some(Reply::Written { outcome: Outcome::Held { by }, .. }) if by == Some(a)), "{reply:?}");
+}
+
+#[test]
+fn a_lock_of_a_session_that_ends_is_got_when_its_delay_is_over() {
+    let mut agents = server_and_client();
+    let [_, b, _] = sessions(&mut agents, 2);
+    let a = agents.session(2, Session { lock_delay: 15 * SECOND, ..Session::default() });
+    agents.ask(2, acquire("k", a));
+    let waiting = agents.send(2, lock("k", b, 60));
+    agents.ask(2, Ask::Write(Write::Session(SessionWrite::Destroy { id: a })));
+    agents.pass(15 * SECOND - Duration::from_millis(1));
+    assert!(!agents.replies.contains_key(&waiting), "nobody has it before");
+    agents.pass(SECOND);
+    acquired(agents.replies.remove(&waiting));
+}
+
+/// The holder would wait for its own release.
+#[test]
+fn whoever_holds_a_lock_does_not_queue_behind_those_who_wait_for_it() {
+    let mut agents = server_and_client();
+    let [a, b, _] = sessions(&mut agents, 2);
+    let held = agents.send(2, lock("k", a, 60));
+    let (token, _) = acquired(agents.replies.remove(&held));
+    let waiting = agents.send(2, lock("k", b, 60));
+    let again = agents.send(2, lock("k", a, 60));
+    assert_eq!(acquired(agents.replies.remove(&again)).0, token);
+    assert!(!agents.replies.contains_key(&waiting));
+}
+
+#[test]
+fn a_lock_got_for_somebody_who_has_gone_is_given_to_the_next() {
+    let mut agents = server_and_client();
+    let [a, b, _] = sessions(&mut agents, 1);
+    agents.hung.insert(1);
+    let gone = agents.send(1, lock("k", a, 60));
+    agents.engines.get_mut(&1).unwrap().handle(agents.now, Input::Abandon { ticket: Ticket(gone) });
+    let next = agents.send(1, lock("k", b, 60));
+    agents.hung.remove(&1);
+    agents.send(1, put("other", "x"));
+    acquired(agents.replies.remove(&next));
+    assert_eq!((agents.replies.contains_key(&gone), agents.holder(1, "k")), (false, Some(b)));
+}
+
+#[test]
+fn a_lock_that_somebody_knows_of_is_not_given_up_for_one_who_has_gone() {
+    let mut agents = server_and_client();
+    let [a, ..] = sessions(&mut agents, 1);
+    agents.hung.insert(1);
+    let gone = agents.send(1, lock("k", a, 60));
+    agents.engines.get_mut(&1).unwrap().handle(agents.now, Input::Abandon { ticket: Ticket(gone) });
+    // The same session tries again, with a plain acquire: this one will be told that it holds the key.
+    let told = agents.send(1, acquire("k", a));
+    agents.hung.remove(&1);
+    agents.send(1, put("other", "x"));
+    acquired(agents.replies.remove(&told));
+    assert_eq!(agents.holder(1, "k"), Some(a));
+}
+
+#[test]
+fn those_who_wait_go_on_waiting_at_the_next_leader_the_first_first() {
+    let (mut agents, leader, other) = three_servers();
+    let third = 6 - leader - other;
+    let [a, b, c] = sessions(&mut agents, other);
+    agents.ask(other, acquire("k", a));
+    let first = agents.send(other, lock("k", b, 60));
+    let second = agents.send(other, lock("k", c, 60));
+    agents.engines.remove(&leader);
+    agents.pass(5 * SECOND);
+    agents.send(third, release("k", a));
+    agents.pass(SECOND);
+    acquired(agents.replies.remove(&first));
+    assert!(!agents.replies.contains_key(&second));
+    agents.send(third, release("k", b));
+    agents.pass(SECOND);
+    acquired(agents.replies.remove(&second));
+}
+
+/// The leader that hands over refuses to write, and is still the one that everybody knows: asked again in the same breath, it refused for ever.
+#[test]
+fn a_lock_that_is_asked_for_while_the_leader_hands_over_is_got_from_the_next() {
+    let (mut agents, leader, other) = three_servers();
+    let [a, b, _] = sessions(&mut agents, other);
+    let transfer = Ask::Operator(OperatorRequest::TransferLeader { to: Some(id(other)) });
+    let asks = [(900, transfer), (901, lock("k", a, 60)), (902, put("x", "y")), (903, lock("j", b, 60))];
+    for (ticket, ask) in asks {
+        let input = Input::Request { ticket: Ticket(ticket), request: Request::here(ask) };
+        agents.engines.get_mut(&leader).unwrap().handle(agents.now, input);
+    }
+    agents.travel();
+    agents.pass(SECOND);
+    assert_eq!(agents.leader(), Some(other));
+    assert_eq!(agents.replies.remove(&900), Some(Reply::Done));
+    acquired(agents.replies.remove(&901));
+    assert!(matches!(agents.replies.remove(&902), Some(Reply::Written { outcome: Outcome::Done, .. })));
+    acquired(agents.replies.remove(&903));
+}
+
+#[test]
+fn a_leader_that_finds_no_successor_in_time_leads_on_and_serves_what_had_to_wait() {
+    let (mut agents, leader, other) = three_servers();
+    let [a, ..] = sessions(&mut agents, other);
+    agents.hung.insert(other);
+    agents.raft_is_lost = true;
+    let to = Some(id(other));
+    let transfer = agents.send(leader, Ask::Operator(OperatorRequest::TransferLeader { to }));
+    let locked = agents.send(leader, lock("k", a, 60));
+    agents.raft_is_lost = false;
+    agents.hung.remove(&other);
+    agents.pass(2 * SECOND);
+    assert!(agents.replies.contains_key(&transfer), "the operator is told how it went");
+    acquired(agents.replies.remove(&locked));
+}
