@@ -50,7 +50,7 @@ impl Raft {
     // ---- the own log ----
 
     /// What belongs to a snapshot of the application's state at `index`; `None` if that was not handed out as
-    /// committed yet, or is compacted away.
+    /// committed yet, or is compacted away, or if no configuration with a voter is known there.
     pub fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         let term = self.log.term_at(index).filter(|_| index > LogIndex::ZERO && index <= self.log.handed())?;
         let (configuration_index, configuration) = if self.planted(PlantedBug::SnapshotWithoutConfiguration) {
@@ -59,7 +59,9 @@ impl Raft {
             self.configurations.at(index)?
         };
         let (configuration_index, configuration) = (*configuration_index, configuration.clone());
-        Some(SnapshotMeta { index, term, configuration, configuration_index })
+        let meta = SnapshotMeta { index, term, configuration, configuration_index };
+        // A confused leader may have sent a log without one. Nobody could start from such a snapshot.
+        is_well_formed(&meta, term).then_some(meta)
     }
 
     /// A snapshot that ends at `index` is on this server's disk: what it covers may be forgotten, in memory now and on
@@ -262,7 +264,9 @@ impl Raft {
 
 /// Whether a snapshot can be what a correct leader of `term` sends.
 pub(crate) fn is_well_formed(meta: &SnapshotMeta, term: Term) -> bool {
-    meta.index > LogIndex::ZERO
+    /// Nobody ever gets there: a broken sender. What counts on from it must not overflow.
+    const MAX_INDEX: LogIndex = LogIndex(1 << 62);
+    (LogIndex::ZERO < meta.index && meta.index < MAX_INDEX)
         && (Term::ZERO < meta.term && meta.term <= term)
         && (LogIndex::ZERO < meta.configuration_index && meta.configuration_index <= meta.index)
         && meta.configuration.voters().next().is_some()

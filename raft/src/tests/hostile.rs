@@ -23,6 +23,17 @@ fn impossible_messages_change_nothing_but_a_counter() {
             .collect(),
         commit_index: LogIndex(0),
     };
+    let snapshot = |index, term, configuration_index, voters: &[u8]| RaftBody::SnapshotChunk {
+        meta: SnapshotMeta {
+            index: LogIndex(index),
+            term: Term(term),
+            configuration: configuration(voters, &[]),
+            configuration_index: LogIndex(configuration_index),
+        },
+        number: 0,
+        bytes: "x".into(),
+        last: true,
+    };
     let mut gap = append((2, 2), &[2, 2]);
     if let RaftBody::Append { entries, .. } = &mut gap {
         entries.remove(0);
@@ -36,6 +47,13 @@ fn impossible_messages_change_nothing_but_a_counter() {
         (2, 2, append((2, 2), &[3])),
         (2, 2, append((0, 1), &[])),
         (2, 2, append((2, 9), &[])),
+        (2, 2, snapshot(0, 1, 1, &[1])),
+        (2, 2, snapshot(9, 0, 1, &[1])),
+        (2, 2, snapshot(9, 3, 1, &[1])),
+        (2, 2, snapshot(9, 2, 10, &[1])),
+        (2, 2, snapshot(9, 2, 0, &[1])),
+        (2, 2, snapshot(9, 2, 1, &[])),
+        (2, 2, snapshot(u64::MAX, 2, 1, &[1])),
     ];
     for (from, term, body) in malformed {
         let mut server = start();
@@ -78,10 +96,24 @@ fn body(dice: &mut ChaCha8Rng) -> RaftBody {
     }
     let index = |dice: &mut ChaCha8Rng| LogIndex(number(dice));
     let term = |dice: &mut ChaCha8Rng| Term(number(dice));
-    match dice.random_range(0..9) {
+    match dice.random_range(0..12) {
+        9 => RaftBody::TimeoutNow,
+        10 => {
+            let ids: Vec<u8> = (1..=5).filter(|_| dice.random_bool(0.5)).collect();
+            let index = index(dice);
+            let meta = SnapshotMeta {
+                index,
+                term: Term(dice.random_range(0..4)),
+                configuration: configuration(&ids, &[]),
+                configuration_index: LogIndex(number(dice).min(index.0)),
+            };
+            let (bytes, number) = (Application::default().chunk(0).0, dice.random_range(0..3));
+            RaftBody::SnapshotChunk { meta, number, bytes, last: dice.random_bool(0.3) }
+        }
+        11 => RaftBody::SnapshotChunkReply { index: index(dice), next: number(dice) },
         0 => RaftBody::PreVoteRequest { last_index: index(dice), last_term: term(dice) },
         1 => RaftBody::PreVoteReply { granted: dice.random() },
-        2 => RaftBody::VoteRequest { last_index: index(dice), last_term: term(dice), transfer: false },
+        2 => RaftBody::VoteRequest { last_index: index(dice), last_term: term(dice), transfer: dice.random() },
         3 => RaftBody::VoteReply { granted: dice.random() },
         4 | 5 => {
             let previous = number(dice);
@@ -110,6 +142,24 @@ fn body(dice: &mut ChaCha8Rng) -> RaftBody {
     }
 }
 
+/// A caller that does what it is asked, or something else.
+fn answer(server: &mut Server, now: Time, event: Output, dice: &mut ChaCha8Rng) {
+    match event {
+        Output::SnapshotReceived { meta, chunks } if dice.random() => {
+            if server.raft.install_snapshot(now) {
+                server.application = Application { index: meta.index, hash: chunks.len() as u64 };
+            }
+        }
+        Output::SnapshotReceived { .. } => server.raft.reject_snapshot(now),
+        Output::SnapshotNeeded { to } => drop(server.raft.send_snapshot(now, to, server.application.index)),
+        Output::SendSnapshotChunk { to, .. } if dice.random_bool(0.1) => server.raft.abandon_snapshot(now, to),
+        Output::SendSnapshotChunk { to, meta, number } => {
+            drop(server.raft.snapshot_chunk(to, meta, number, Bytes::new(), number > 2));
+        }
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -120,6 +170,8 @@ proptest! {
         if dice.random() {
             server.raft.bootstrap(Time::ZERO, configuration(&[1, 2, 3], &[])).unwrap();
         }
+        server.answers = false;
+        server.raft.config.trailing_entries = dice.random_range(0..3);
         let mut now = Time::ZERO;
         let mut committed = LogIndex::ZERO;
         for _ in 0..400 {
@@ -132,7 +184,16 @@ proptest! {
                     let _ = server.raft.change_configuration(now, change);
                     server.raft.read_index(now, 1).unwrap();
                 }
-                4 if dice.random_bool(0.1) => server.restart(now),
+                4 if dice.random_bool(0.1) => {
+                    server.restart(now);
+                    committed = server.application.index;
+                }
+                5 if dice.random_bool(0.3) => server.save_snapshot(now),
+                5 => {
+                    let _ = server.raft.transfer_leadership(now, dice.random::<bool>().then(|| id(2)));
+                    server.raft.handle_unreachable(now, id(dice.random_range(0..6)));
+                    let _ = dice.random_bool(0.02).then(|| server.raft.recover(now));
+                }
                 _ => {
                     // Mostly about the present term, so that something comes of it.
                     let own = server.raft.term().0;
@@ -141,8 +202,10 @@ proptest! {
                 }
             }
             drop(server.drain());
+            for event in std::mem::take(&mut server.events) {
+                answer(&mut server, now, event, &mut dice);
+            }
             let _ = (server.raft.deadline(), server.raft.holds_lease(now), server.raft.last_contact(now));
-            committed = if server.committed.is_empty() { LogIndex::ZERO } else { committed };
             prop_assert!(server.raft.commit_index() >= committed);
             committed = server.raft.commit_index();
         }

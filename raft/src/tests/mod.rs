@@ -232,7 +232,8 @@ impl Server {
         self.events.clear();
         self.pinned.clear();
         let (meta, chunks) = self.snapshot.clone().unzip();
-        self.application = chunks.map(|chunks| Application::read(&chunks).unwrap()).unwrap_or_default();
+        let unread = Application { index: meta.as_ref().map_or(LogIndex::ZERO, |meta| meta.index), hash: 0 };
+        self.application = chunks.and_then(|chunks| Application::read(&chunks)).unwrap_or(unread);
         self.config.seed += 1000;
         self.raft = Raft::new(self.config.clone(), self.hard_state, meta, self.entries.clone(), now).unwrap();
     }

@@ -36,7 +36,7 @@ fn clusters_survive() {
     assert!(seen.reads_ready > 5_000 && seen.reads_lost > 100 && seen.lease_steps > 100_000, "{seen:#?}");
     assert!(seen.truncations > 300 && seen.changes > 500 && seen.configurations_undone > 5, "{seen:#?}");
     assert!(seen.saved > 5_000 && seen.installed > 500 && seen.restarts_from_snapshot > 500, "{seen:#?}");
-    assert!(seen.void_logs > 10 && seen.transfers > 300 && seen.transferred > 100, "{seen:#?}");
+    assert!(seen.void_logs > 3 && seen.transfers > 300 && seen.transferred > 100, "{seen:#?}");
 }
 
 #[test]
@@ -94,9 +94,24 @@ impl std::ops::AddAssign for Seen {
 
 #[derive(Debug)]
 enum Event {
-    Deliver { from: u8, to: u8, message: RaftMessage },
-    Sync { server: u8, life: u64 },
+    Deliver {
+        from: u8,
+        to: u8,
+        message: RaftMessage,
+    },
+    Sync {
+        server: u8,
+        life: u64,
+    },
     Nemesis,
+    /// Whoever was elected a moment ago crashes.
+    Ambush {
+        server: u8,
+    },
+    /// And comes back.
+    Return {
+        server: u8,
+    },
     Client,
 }
 
@@ -134,6 +149,8 @@ pub(super) struct World {
     loss: f64,
     hurting: bool,
     changing: bool,
+    /// New leaders live short.
+    ambushes: bool,
     founders: Configuration,
     /// A snapshot is saved after about so many entries.
     snapshot_every: u64,
@@ -158,8 +175,8 @@ impl World {
     /// With other settings than usual on all servers.
     pub(super) fn with(seed: u64, configure: impl Fn(&mut Config)) -> World {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
-        let changing = seed % 2 == 1;
-        let voters: Vec<u8> = (1..=if changing { 3 } else { SERVERS }).collect();
+        let (changing, ambushes) = (seed % 2 == 1, seed % 4 == 2);
+        let voters: Vec<u8> = (1..=if changing || ambushes { 3 } else { SERVERS }).collect();
         let first = configuration(&voters, &[]);
         let (snapshot_every, trailing_entries) = (dice.random_range(5..80), dice.random_range(5..60));
         // With single entries, what was appended together arrives apart.
@@ -202,6 +219,7 @@ impl World {
             loss,
             hurting: true,
             changing,
+            ambushes,
             founders: first,
             snapshot_every,
             contexts: 0,
@@ -293,7 +311,13 @@ impl World {
                 let delay = self.dice.random_range(50_000..600_000);
                 self.schedule(delay, Event::Nemesis);
             }
-            Event::Nemesis => {}
+            Event::Ambush { server } if self.hurting => {
+                self.crash(server);
+                let delay = self.dice.random_range(1_000..400_000);
+                self.schedule(delay, Event::Return { server });
+            }
+            Event::Return { server } => self.restart(server),
+            Event::Nemesis | Event::Ambush { .. } => {}
             // The last half second is for answers.
             Event::Client if self.now > (HURT_MS + HEAL_MS - 500) * 1000 => {}
             Event::Client => {
@@ -345,7 +369,7 @@ impl World {
     }
 
     fn hurt(&mut self) {
-        match self.dice.random_range(0..8) {
+        match self.dice.random_range(0..10) {
             0 | 1 => {
                 let n = self.dice.random_range(1..=SERVERS);
                 self.crash(n);
@@ -379,6 +403,13 @@ impl World {
                     }
                 }
             }
+            6 | 7 => {
+                // Back before anybody could have missed it.
+                let server = self.dice.random_range(1..=SERVERS);
+                self.crash(server);
+                let delay = self.dice.random_range(1_000..60_000);
+                self.schedule(delay, Event::Return { server });
+            }
             _ => self.cut.clear(),
         }
         for n in 1..=SERVERS {
@@ -404,6 +435,10 @@ impl World {
             }
             node.server.unsynced.clear();
             self.seen.crashes += 1;
+            if self.ambushes && self.dice.random() {
+                // What it sent had not left its machine.
+                self.events.retain(|_, event| !matches!(event, Event::Deliver { from, .. } if *from == n));
+            }
             for other in (1..=SERVERS).filter(|other| *other != n) {
                 if self.dice.random_bool(0.5) {
                     self.lose_connection(other, n);
@@ -492,7 +527,7 @@ impl World {
             let delay = if self.hurting && self.dice.random_bool(0.03) {
                 self.dice.random_range(10_000..800_000)
             } else {
-                self.dice.random_range(200..3_000)
+                self.dice.random_range(200..if self.ambushes && self.hurting { 8_000 } else { 3_000 })
             };
             self.schedule(delay, Event::Deliver { from, to, message: message.clone() });
         }
@@ -554,11 +589,15 @@ impl World {
     }
 
     fn check_events(&mut self, n: u8) {
+        let mut ambushed = false;
         let node = self.nodes.get_mut(&n).unwrap();
         for event in std::mem::take(&mut node.server.events) {
             (self.now, n, format!("{event:?}")).hash(&mut self.trace);
             match event {
                 Output::BecameLeader { term } => {
+                    if self.hurting && self.ambushes {
+                        ambushed = true;
+                    }
                     self.seen.transferred += usize::from(node.told_to_stand == Some(term));
                     let first = *self.leaders.entry(term).or_insert(n);
                     assert_eq!(first, n, "seed {}: two leaders in term {term}", self.seed);
@@ -578,6 +617,10 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        if ambushed && self.dice.random_bool(0.9) {
+            let delay = self.dice.random_range(0..40_000);
+            self.schedule(delay, Event::Ambush { server: n });
         }
     }
 
