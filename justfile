@@ -31,6 +31,14 @@ sim SEED *ARGS:
 seeds RANGE="0..200" *ARGS:
     cargo run --release --quiet -p quorate-tests --bin sim -- --range {{RANGE}} {{ARGS}}
 
+# Draws fresh seeds on every core for so many minutes, and reports simulated cluster-hours and the speed-up. What fails belongs into tests/seeds.txt.
+explore MINUTES="10" *ARGS:
+    cargo run --release --quiet -p quorate-tests --bin sim -- --explore {{MINUTES}} {{ARGS}}
+
+# Switches on one known defect after another, and sees each of them caught.
+planted *ARGS:
+    cargo test -p quorate-tests --features planted-bugs --test store {{ARGS}} -- --nocapture
+
 # Starts three servers and a client on this machine (127.0.0.1 to 127.0.0.4) until ctrl-c.
 cluster *ARGS:
     cargo build --release -p quorate-agent

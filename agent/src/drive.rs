@@ -9,7 +9,7 @@ use crate::disk::{self, Disk};
 use crate::notice;
 use crate::quic::{Inbound, Transport};
 use quorate_engine::{Engine, Input, Output, Ticket};
-use quorate_protocol::{Reply, Request};
+use quorate_protocol::{LogIndex, Reply, Request};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -53,6 +53,8 @@ pub struct Inbox {
     pub reports: mpsc::Receiver<Report>,
     /// From the disk: the number of the last durable write.
     pub persisted: watch::Receiver<u64>,
+    /// From the snapshots' thread: where the last one on disk ends.
+    pub snapshots: watch::Receiver<LogIndex>,
 }
 
 /// Where the engine's outputs go.
@@ -76,6 +78,8 @@ pub enum End {
     Left,
     /// The engine no longer trusts its state.
     Fatal(String),
+    /// This server's state differs from the others': it must begin anew without it.
+    Quarantined(String),
 }
 
 /// Owns the engine until it ends.
@@ -85,13 +89,15 @@ pub struct Drive {
     outbox: Outbox,
     asked: HashMap<Ticket, oneshot::Sender<Reply>>,
     checks: BTreeMap<String, RunningCheck>,
+    /// Whether the engine was told that the disk has too little space.
+    disk_is_low: bool,
     end: Option<End>,
 }
 
 impl Drive {
     /// A drive that has not begun.
     pub fn new(engine: Engine, clock: Clock, outbox: Outbox) -> Drive {
-        Drive { engine, clock, outbox, asked: HashMap::new(), checks: BTreeMap::new(), end: None }
+        Drive { engine, clock, outbox, asked: HashMap::new(), checks: BTreeMap::new(), disk_is_low: false, end: None }
     }
 
     /// Turns the crank until the end; then closes what it wrote to.
@@ -122,6 +128,10 @@ impl Drive {
                     let up_to = *inbox.persisted.borrow_and_update();
                     self.feed(Input::Persisted { up_to });
                 }
+                Ok(()) = inbox.snapshots.changed() => {
+                    let index = *inbox.snapshots.borrow_and_update();
+                    self.feed(Input::SnapshotSaved { index });
+                }
                 Some(inbound) = inbox.inbound.recv() => self.feed(match inbound {
                     Inbound::Datagram { from, bytes } => Input::Datagram { from, bytes },
                     Inbound::Message { from, message } => Input::Message { from, message },
@@ -130,6 +140,7 @@ impl Drive {
                 Some(command) = inbox.commands.recv() => self.obey(command),
                 () = timer => {
                     taken = 0;
+                    self.look_at_space();
                     self.engine.handle_timeout(self.clock.now());
                     self.hand_out();
                 }
@@ -169,7 +180,7 @@ impl Drive {
                 }
             }
             Command::Leave => self.feed(Input::Leave),
-            Command::Stop => self.end = Some(End::Stopped),
+            Command::Stop => self.feed(Input::Stop),
         }
     }
 
@@ -189,6 +200,13 @@ impl Drive {
                         disk.persist(persist);
                     }
                 }
+                Output::SaveSnapshot { meta, mut chunks } => {
+                    if let Some(disk) = &self.outbox.disk {
+                        let mut number = 0..;
+                        let parts = std::iter::from_fn(move || chunks.chunk(number.next()?).map(|chunk| chunk.bytes));
+                        disk.save_snapshot(meta, parts);
+                    }
+                }
                 Output::StartCheck(definition) => {
                     let id = definition.id.clone();
                     // The old one stops before the new one begins.
@@ -201,8 +219,26 @@ impl Drive {
                 Output::SaveLocal(bytes) => self.save_local(&bytes),
                 Output::Noticed(notice) => notice::log(&notice),
                 Output::Left => self.end = Some(End::Left),
+                Output::Stopped => self.end = Some(End::Stopped),
+                Output::Quarantine(why) => self.end = Some(End::Quarantined(why)),
                 Output::Fatal(why) => self.end = Some(End::Fatal(why)),
             }
+        }
+    }
+
+    /// Tells the engine when the disk gets too little space, and when it has enough again.
+    fn look_at_space(&mut self) {
+        let low = self.outbox.disk.as_ref().is_some_and(|disk| disk.space().low);
+        if low != self.disk_is_low {
+            self.disk_is_low = low;
+            if low {
+                tracing::error!(
+                    "the disk is nearly full: as leader, this server takes nothing new until there is room"
+                );
+            } else {
+                tracing::info!("the disk has room again");
+            }
+            self.engine.handle(self.clock.now(), Input::DiskSpace { low });
         }
     }
 
@@ -260,6 +296,7 @@ mod tests {
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved: SavedLocal::default(),
+            session_ttl_min: Duration::from_secs(10),
             patience: Patience::default(),
             seed: 1,
         }
@@ -284,7 +321,8 @@ mod tests {
         let (reports_queue, reports) = mpsc::channel(8);
         let (_durable, persisted) = watch::channel(0);
         let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue };
-        let inbox = Inbox { commands, inbound, reports, persisted };
+        let (_saved, snapshots) = watch::channel(LogIndex::ZERO);
+        let inbox = Inbox { commands, inbound, reports, persisted, snapshots };
         for _ in 0..FLOOD {
             inbound_queue.try_send(Inbound::Datagram { from: ([127, 0, 0, 1], 9).into(), bytes: vec![1; 99] }).unwrap();
         }

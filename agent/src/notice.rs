@@ -2,7 +2,7 @@
 
 use quorate_engine::Notice;
 use quorate_gossip::MemberEventKind;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// Writes one line for one notice. Tools read the fields `event` and `node`; they do not change.
 pub fn log(notice: &Notice) {
@@ -34,6 +34,11 @@ pub fn log(notice: &Notice) {
             warn!(why, "local services and checks are not in the catalogue yet; trying again");
         }
         Notice::Reconciled { node, what } => debug!(node = %node, member = %what, "catalogue follows member"),
+        Notice::SnapshotInstalled { index } => {
+            warn!(%index, "took the leader's snapshot: this server had fallen too far behind")
+        }
+        Notice::SnapshotRefused { why } => warn!(why, "the leader's snapshot cannot be read; waiting for another"),
+        Notice::ReplicaDiffers { index } => error!(%index, "the servers' states differ: one of them drifted apart"),
         Notice::WriteRefused { what, why } => warn!(what, why, "the catalogue refused a write"),
     }
 }

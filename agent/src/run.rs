@@ -26,9 +26,6 @@ const COMMAND_QUEUE: usize = 8192;
 const INBOUND_QUEUE: usize = 8192;
 /// Results of probes that may wait; more make the probes wait.
 const REPORT_QUEUE: usize = 1024;
-/// Raft's timing on a LAN, before `performance.raft_multiplier`: a killed leader is replaced within a second.
-const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
 
 /// The version that members and the API show.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -46,7 +43,7 @@ pub fn agent(args: Vec<OsString>) -> ExitCode {
     };
     match start(loaded) {
         Ok(End::Left | End::Stopped) => ExitCode::SUCCESS,
-        Ok(End::Fatal(why)) => refuse(&anyhow::Error::msg(why)),
+        Ok(End::Fatal(why) | End::Quarantined(why)) => refuse(&anyhow::Error::msg(why)),
         Err(error) => refuse(&error),
     }
 }
@@ -101,7 +98,7 @@ async fn run(config: Config) -> Result<End> {
 
     let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
     let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
-    let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted };
+    let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted, snapshots: kept.snapshots };
     let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
 
     // Whoever closed the output does not read it: no reason to stop.
@@ -126,6 +123,12 @@ async fn run(config: Config) -> Result<End> {
         End::Left => tracing::info!("left the cluster"),
         End::Stopped => tracing::info!("stopped without leaving; the others will see this agent fail until it is back"),
         End::Fatal(why) => tracing::error!(why, "stopped"),
+        End::Quarantined(why) => {
+            if let Some(directory) = &config.data_dir {
+                disk::quarantine(directory, why).context("mark the state as not to be trusted")?;
+            }
+            tracing::error!(why, "stopped; the next start begins anew from the other servers");
+        }
     }
     Ok(end)
 }
@@ -138,6 +141,7 @@ struct Kept {
     recovered: disk::Recovered,
     disk: Option<disk::Disk>,
     persisted: watch::Receiver<u64>,
+    snapshots: watch::Receiver<LogIndex>,
     /// Keeps other agents out of the data directory until the end.
     lock: Option<disk::Lock>,
 }
@@ -148,7 +152,11 @@ impl Kept {
         let on_persisted = Box::new(move |number| {
             let _ = durable.send(number);
         });
-        let on_saved = Box::new(|index: LogIndex| tracing::info!(index = index.0, "a snapshot is on disk"));
+        let (saved_up_to, snapshots) = watch::channel(LogIndex::ZERO);
+        let on_saved = Box::new(move |index: LogIndex| {
+            tracing::info!(index = index.0, "a snapshot is on disk");
+            let _ = saved_up_to.send(index);
+        });
         let lock = config.data_dir.as_deref().map(disk::lock).transpose()?;
         let (mut id, generation, saved) = match &config.data_dir {
             Some(directory) => {
@@ -179,7 +187,7 @@ impl Kept {
             }
             (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted, on_saved))),
         };
-        Ok(Kept { id, generation, saved, recovered, disk, persisted, lock })
+        Ok(Kept { id, generation, saved, recovered, disk, persisted, snapshots, lock })
     }
 }
 
@@ -205,12 +213,11 @@ fn disk_failed(error: &disk::DiskError) {
 fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
     let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
-        // Whoever lost its state waits for those who have it.
-        bootstrap_expect: if recovered.rejoin { 0 } else { server.bootstrap_expect },
-        election_timeout: ELECTION_TIMEOUT * server.raft_multiplier,
-        heartbeat_interval: HEARTBEAT_INTERVAL * server.raft_multiplier,
+        rejoin: recovered.rejoin,
         hard_state: recovered.hard_state,
+        snapshot: recovered.snapshot,
         entries: recovered.entries,
+        ..ServerConfig::lan(server.bootstrap_expect).slower(server.raft_multiplier)
     });
     let join = config
         .retry_join
@@ -238,6 +245,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         definitions: config.services.clone(),
         node_checks: config.checks.clone(),
         saved: std::mem::take(&mut kept.saved),
+        session_ttl_min: Duration::from_secs(10),
         patience: Patience::default(),
         seed: rand::random(),
     })

@@ -78,8 +78,8 @@ impl Answer {
 
 /// A yes whose body is still to come.
 pub(crate) struct Stream {
-    /// How long it will be, where the agent says so.
-    pub(crate) length: Option<u64>,
+    /// How many bytes a snapshot's state has before it is packed, where the agent says so: its packed length is not known before its end.
+    pub(crate) unpacked: Option<u64>,
     pub(crate) body: Box<dyn Read>,
 }
 
@@ -156,8 +156,9 @@ impl Client {
         if response.status() != 200 {
             return Err(self.refused(doing, self.received(doing, Ok(response))?));
         }
-        let body = response.into_body();
-        Ok(Stream { length: body.content_length(), body: Box::new(body.into_with_config().limit(u64::MAX).reader()) })
+        let unpacked = number(response.headers(), "x-quorate-snapshot-size");
+        let body = Box::new(response.into_body().into_with_config().limit(u64::MAX).reader());
+        Ok(Stream { unpacked, body })
     }
 
     /// Sets something that is too long to hold.

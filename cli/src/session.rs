@@ -13,7 +13,7 @@ pub(crate) fn command() -> Command {
     let create = Command::new("create")
         .about("Makes a session and prints its id")
         .after_help(
-            "A session ends when its node is deregistered, when one of its checks turns critical, when it is destroyed, or \
+            "A session ends when its node is deregistered, when one of its checks turns critical, when it is destroyed, or\n\
              when it has a TTL and is not renewed for two of them.",
         )
         .args([

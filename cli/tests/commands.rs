@@ -179,6 +179,39 @@ fn kv_export_and_import() {
     }
 }
 
+#[test]
+fn kv_watch() {
+    let put = |index: u64, key: &str, value: &str, id: &str| {
+        format!(
+            "event: put\n{id}data: {{\"Key\":\"{key}\",\"Value\":\"{value}\",\"Flags\":0,\"ModifyIndex\":{index}}}\n\n"
+        )
+    };
+    let begin = "event: progress\nid: 10\ndata: {\"Index\":10}\n\n";
+    let first = format!("{begin}{}: the leader is lost\n\n", put(11, "a/b", "Yw==", "id: 11\n"));
+    // A write of two keys has an id at its end only: who breaks off in it is told both again.
+    let second = put(12, "a/b", "ZA==", "");
+    let third = format!("{second}event: delete\nid: 12\ndata: {{\"Key\":\"a/c\",\"ModifyIndex\":12}}\n\n");
+    let ended = quorate("kv watch -recurse a/", &[(200, &first), (200, &third), (500, "No cluster leader")]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, "11 put a/b:c\n12 put a/b:d\n12 delete a/c\n"), "{ended:?}");
+    assert!(ended.err.contains("watching 'a/'") && ended.err.contains("No cluster leader"), "{ended:?}");
+    let asked = ["", "&index=11", "&index=12"].map(|index| format!("GET /v1/kv/a/?stream=&recurse={index}"));
+    assert_eq!(ended.asked, asked);
+
+    let json = quorate("kv watch -format=json -index 10 a/b", &[(200, &first), (200, "")]);
+    assert_eq!(
+        json.out,
+        "{\"op\":\"put\",\"index\":11,\"key\":\"a/b\",\"flags\":0,\"session\":null,\"value\":\"Yw==\"}\n"
+    );
+    assert!(json.err.contains("the stream ended. Go on with -index=11."), "{json:?}");
+    assert_eq!(json.asked[0], "GET /v1/kv/a/b?stream=&index=10");
+    fails(
+        quorate("kv watch -index=3 a", &[(200, "event: compacted\ndata: {\"Since\":9}\n\n")]),
+        &["no longer remember", "index 3", "quorate kv get"],
+    );
+    fails(quorate("kv watch", &[]), &["Missing KEY"]);
+    fails(quorate("kv watch a", &[(200, "event: put\ndata: {\n\n")]), &["not what an agent says"]);
+}
+
 const SESSION: &str = r#"[{"ID":"7c1a","Name":"web","Node":"n1","LockDelay":15000000000,"Behavior":"release","TTL":"10s",
     "NodeChecks":["serfHealth"],"ServiceChecks":[{"ID":"web-1","Namespace":""}],"CreateIndex":7,"ModifyIndex":7},
     {"ID":"0a","Name":"","Node":"n1","LockDelay":0,"Behavior":"delete","TTL":"","NodeChecks":[],"ServiceChecks":null}]"#;

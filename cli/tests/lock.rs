@@ -78,7 +78,12 @@ fn the_words_of_the_command_are_its_own() {
     let ended = lock(&keys, &["-shell=false", "p", "sh", "-c", &script, "zero", "-la", "-verbose", "--", "--x"]);
     assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (0, "", ""), "{ended:?}");
     assert_eq!(directory.read("out"), "-la.-verbose.--.--x.");
-    for (words, why) in [(&["p"][..], "<COMMAND>"), (&["/", "true"], "Name the lock"), (&["-n=0", "p", "true"], "0")] {
+    for (words, why) in [
+        (&["p"][..], "<COMMAND>"),
+        (&["/", "true"], "Name the lock"),
+        (&["-n=0", "p", "true"], "0"),
+        (&["-stale", "p", "true"], "leave out -stale"),
+    ] {
         let ended = lock(&keys, words);
         assert_eq!(ended.code, 1);
         assert!(ended.err.contains(why), "{ended:?}");

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 impl ServerConfig {
     /// Whether this server belongs to no cluster yet: it makes or takes part in the first configuration, or is added to one.
     pub(crate) fn waits_for_a_cluster(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.snapshot.is_none()
     }
 }
 
@@ -38,7 +38,7 @@ impl Engine {
         }
         let peers = waiting.iter().map(|(id, address)| (*id, Peer { address: *address, voter: true })).collect();
         let Some(server) = &mut self.server else { return };
-        if server.raft.bootstrap(now, Configuration { peers }).is_ok() {
+        if server.raft.bootstrap(now, Configuration { peers, founder: Some(self.config.id) }).is_ok() {
             let servers = waiting.into_iter().map(|(id, _)| id).collect();
             self.outputs.push_back(Output::Noticed(Notice::Bootstrapped { servers }));
         }

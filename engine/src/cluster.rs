@@ -1,16 +1,19 @@
 //! Which cluster a server belongs to. Two that were founded apart and then met by gossip must not be mixed: their terms would
 //! disturb each other, and a server added across would lose what it had acknowledged.
 
-use crate::Engine;
+use crate::{Engine, ServerConfig};
 use quorate_protocol::member::tag;
-use quorate_protocol::raft::{LogEntry, Payload};
+use quorate_protocol::raft::Payload;
 use quorate_protocol::{NodeId, Time};
 
-/// The identity of the cluster that a log belongs to: the lowest id among its founders, who wrote its first entry.
-pub(crate) fn founder(entries: &[LogEntry]) -> Option<NodeId> {
-    match &entries.first()?.payload {
-        Payload::Configuration(configuration) => configuration.peers.keys().next().copied(),
-        Payload::Empty | Payload::Command(_) => None,
+impl ServerConfig {
+    /// The identity of the cluster that this server's disk belongs to: who wrote its first entry.
+    pub(crate) fn founder(&self) -> Option<NodeId> {
+        let latest = self.entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Configuration(configuration) => configuration.founder,
+            Payload::Empty | Payload::Command(_) => None,
+        });
+        latest.or_else(|| self.snapshot.as_ref()?.meta.configuration.founder)
     }
 }
 
@@ -20,7 +23,7 @@ impl Engine {
         if self.gossip.me().tags.contains_key(tag::CLUSTER) {
             return;
         }
-        let Some(founder) = self.raft().and_then(|raft| founder(raft.entries())) else { return };
+        let Some(founder) = self.raft().and_then(|raft| raft.configuration().founder) else { return };
         let mut tags = self.gossip.me().tags.clone();
         tags.remove(tag::EXPECT);
         tags.insert(tag::CLUSTER.to_owned(), founder.to_string());

@@ -4,6 +4,7 @@ use crate::local::SavedLocal;
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::{HardState, LogEntry};
 use quorate_protocol::{CheckDefinition, NodeId, Service};
+use quorate_raft::Snapshot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,14 +53,67 @@ pub struct Config {
 pub struct ServerConfig {
     /// How many servers must be seen before the first configuration is made; 0: never make one, wait to be added.
     pub bootstrap_expect: usize,
+    /// It lost what it had on disk and begins anew under another identity: it never makes a configuration, whatever
+    /// `bootstrap_expect` says.
+    pub rejoin: bool,
     /// Raft's shortest election timeout.
     pub election_timeout: Duration,
     /// How often a leader shows that it is there.
     pub heartbeat_interval: Duration,
     /// The vote and term from disk.
     pub hard_state: HardState,
-    /// The log from disk.
+    /// The newest snapshot from disk.
+    pub snapshot: Option<Snapshot>,
+    /// The log from disk; together with the snapshot it is without gaps.
     pub entries: Vec<LogEntry>,
+    /// When the state is written down so that the log can be cut.
+    pub snapshots: SnapshotPolicy,
+}
+
+impl ServerConfig {
+    /// A new server, which has nothing on disk, in a LAN.
+    pub fn lan(bootstrap_expect: usize) -> ServerConfig {
+        ServerConfig {
+            bootstrap_expect,
+            rejoin: false,
+            // A killed leader is replaced within a second.
+            election_timeout: Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(60),
+            hard_state: HardState::default(),
+            snapshot: None,
+            entries: Vec::new(),
+            snapshots: SnapshotPolicy::default(),
+        }
+    }
+
+    /// With Raft's timeouts multiplied (`performance.raft_multiplier`).
+    #[must_use]
+    pub fn slower(self, multiplier: u32) -> ServerConfig {
+        ServerConfig {
+            election_timeout: self.election_timeout * multiplier,
+            heartbeat_interval: self.heartbeat_interval * multiplier,
+            ..self
+        }
+    }
+}
+
+/// When the state is written down so that the log can be cut. Whichever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotPolicy {
+    /// After this many entries (Consul: `raft_snapshot_threshold`).
+    pub entries: u64,
+    /// After entries of this many bytes.
+    pub bytes: u64,
+    /// How many entries are kept behind a snapshot for servers that are a little late (Consul: `raft_trailing_logs`).
+    pub trailing: u64,
+}
+
+impl Default for SnapshotPolicy {
+    /// With small values a snapshot a second under the heaviest load would cost more than the log does; with these the log and its copy
+    /// in memory stay below about 64 MiB.
+    fn default() -> SnapshotPolicy {
+        SnapshotPolicy { entries: 65_536, bytes: 32 * 1024 * 1024, trailing: 4096 }
+    }
 }
 
 /// How long the engine waits for what.

@@ -6,7 +6,7 @@ use quorate_raft::Role;
 use std::net::SocketAddr;
 
 /// Raft's counters by name.
-fn raft_counters(counters: quorate_raft::Counters) -> [(&'static str, u64); 8] {
+fn raft_counters(counters: quorate_raft::Counters) -> [(&'static str, u64); 11] {
     let quorate_raft::Counters {
         malformed,
         contradictory,
@@ -16,6 +16,9 @@ fn raft_counters(counters: quorate_raft::Counters) -> [(&'static str, u64); 8] {
         quorum_lost,
         appends_rejected,
         withheld_dropped,
+        snapshots_installed,
+        snapshots_rejected,
+        transfers,
     } = counters;
     [
         ("raft_malformed", malformed),
@@ -26,6 +29,9 @@ fn raft_counters(counters: quorate_raft::Counters) -> [(&'static str, u64); 8] {
         ("raft_quorum_lost", quorum_lost),
         ("raft_appends_rejected", appends_rejected),
         ("raft_withheld_dropped", withheld_dropped),
+        ("raft_snapshots_installed", snapshots_installed),
+        ("raft_snapshots_rejected", snapshots_rejected),
+        ("raft_transfers", transfers),
     ]
 }
 

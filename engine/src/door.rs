@@ -1,9 +1,11 @@
 //! What may enter the engine and what may leave it.
 
 use quorate_gossip::MemberEventKind;
+use quorate_protocol::raft::SnapshotMeta;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Reply, Request, Status, Term};
 use quorate_raft::Persist;
+use quorate_store::SnapshotChunks;
 use std::net::SocketAddr;
 
 /// A front door's number for one of its requests; never used twice.
@@ -44,6 +46,16 @@ pub enum Input {
         /// The number of the last one.
         up_to: u64,
     },
+    /// The snapshot that [`Output::SaveSnapshot`] asked for is on disk and was verified.
+    SnapshotSaved {
+        /// Where it ends.
+        index: LogIndex,
+    },
+    /// The disk has too little space to take anything new, or has enough again.
+    DiskSpace {
+        /// Whether it is too little.
+        low: bool,
+    },
     /// The result of a probe that [`Output::StartCheck`] asked for.
     CheckReport {
         /// Which check.
@@ -55,6 +67,8 @@ pub enum Input {
     },
     /// Leave the cluster in an orderly way; [`Output::Left`] follows.
     Leave,
+    /// Stop without leaving; [`Output::Stopped`] follows, from a leader when another leads.
+    Stop,
 }
 
 /// What may leave.
@@ -83,6 +97,13 @@ pub enum Output {
     },
     /// To be written to disk and flushed; [`Input::Persisted`] is expected afterwards.
     Persist(Persist),
+    /// The state is to be written down, off the engine's thread; [`Input::SnapshotSaved`] is expected afterwards.
+    SaveSnapshot {
+        /// What Raft must know about it.
+        meta: SnapshotMeta,
+        /// The state, in parts.
+        chunks: Box<SnapshotChunks>,
+    },
     /// Begin to probe; a running check of the same id is replaced.
     StartCheck(CheckDefinition),
     /// Stop probing.
@@ -96,6 +117,8 @@ pub enum Output {
     Noticed(Notice),
     /// The cluster has been left; the process may stop.
     Left,
+    /// The process may stop.
+    Stopped,
     /// This server's state differs from the others': the process must stop, and begin anew without it, saying this.
     Quarantine(String),
     /// The state can no longer be trusted to equal the other servers': the process must stop, saying this.
@@ -176,6 +199,16 @@ pub enum Notice {
         node: String,
         /// What was done.
         what: &'static str,
+    },
+    /// The leader's snapshot took the place of this server's state: it had fallen too far behind.
+    SnapshotInstalled {
+        /// Where it ends.
+        index: LogIndex,
+    },
+    /// The leader's snapshot could not be read; it is sent again.
+    SnapshotRefused {
+        /// Why.
+        why: String,
     },
     /// Replicas differ at this log index, and it is not this server that is known to be the odd one.
     ReplicaDiffers {

@@ -40,15 +40,17 @@ mod route;
 mod serve;
 mod server;
 mod session;
+mod snapshots;
 mod source;
+mod stop;
 mod timers;
 mod wait;
 
-pub use config::{Config, Patience, ServerConfig};
+pub use config::{Config, Patience, ServerConfig, SnapshotPolicy};
 pub use door::{Input, Notice, Output, Ticket};
 pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
-pub use quorate_raft::StartError;
+pub use quorate_raft::{Snapshot, StartError};
 
 use forward::Forwards;
 use hold::Holding;
@@ -63,6 +65,7 @@ use rand_chacha::ChaCha8Rng;
 use server::Server;
 use source::{Job, Own, Source};
 use std::collections::{BTreeMap, VecDeque};
+use stop::Ending;
 use wait::Waiting;
 
 /// One agent's decisions. See the [crate] for its verbs.
@@ -84,8 +87,7 @@ pub struct Engine {
     joins: Joins,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
-    leaving: bool,
-    left_told: bool,
+    ending: Ending,
     rng: ChaCha8Rng,
     /// Replies to questions that the engine asked itself, not yet looked at.
     own_replies: VecDeque<(Own, Reply)>,
@@ -112,8 +114,7 @@ impl Engine {
             locks: Locks::default(),
             joins: Joins::default(),
             preferred_server: None,
-            leaving: false,
-            left_told: false,
+            ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             own_replies: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -157,8 +158,11 @@ impl Engine {
             }
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
+            Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
+            Input::DiskSpace { low } => self.handle_disk_space(low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
             Input::Leave => self.leave(now),
+            Input::Stop => self.stop(now),
         }
         self.settle(now);
     }
@@ -191,6 +195,7 @@ impl Engine {
             self.locks.deadline(),
             self.joins.deadline(),
             self.local.deadline(),
+            self.ending.stop_at,
         ]
         .into_iter()
         .flatten()
@@ -235,10 +240,7 @@ impl Engine {
                 break;
             }
         }
-        if self.leaving && !self.left_told && self.gossip.has_left() {
-            self.left_told = true;
-            self.outputs.push_back(Output::Left);
-        }
+        self.end_if_done(now);
     }
 
     fn settle_own_replies(&mut self, now: Time) -> bool {

@@ -99,7 +99,8 @@ impl Locks {
     /// Whoever asked has gone. Its acquire, if it is on its way, cannot be called back; its lock will be given up.
     pub fn forget(&mut self, source: Source) {
         let Some(number) = self.by_source.remove(&source) else { return };
-        let is_trying = |waiter: &Waiter| self.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number));
+        let is_trying =
+            |waiter: &Waiter| self.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number));
         match self.waiters.get(&number) {
             Some(waiter) if is_trying(waiter) => {
                 if let Some(waiter) = self.waiters.get_mut(&number) {

@@ -41,7 +41,7 @@ pub fn gossip_config(config: &Config, server: Option<&ServerConfig>) -> quorate_
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    if let Some(founder) = server.and_then(|server| crate::cluster::founder(&server.entries)) {
+    if let Some(founder) = server.and_then(ServerConfig::founder) {
         tags.insert(tag::CLUSTER.to_owned(), founder.to_string());
     }
     if let Some(expect) = server.filter(|server| server.waits_for_a_cluster()).map(|server| server.bootstrap_expect) {
@@ -112,14 +112,6 @@ impl Engine {
                  it is tried again in the background"
             );
             self.reply(source, Reply::Refused(Refusal::Unreachable(why)));
-        }
-    }
-
-    /// Says goodbye; the rest happens as gossip spreads it.
-    pub(crate) fn leave(&mut self, now: Time) {
-        if !self.leaving {
-            self.leaving = true;
-            self.gossip.leave(now);
         }
     }
 

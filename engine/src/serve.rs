@@ -21,7 +21,11 @@ impl Engine {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
             }
             Ask::Lock(_) => self.wait_for_lock(now, job),
-            Ask::Operator(_) | Ask::Snapshot(_) => {
+            Ask::Snapshot(request) => {
+                let reply = self.serve_snapshot(now, &request.clone());
+                self.reply(job.source, reply);
+            }
+            Ask::Operator(_) => {
                 let why = "this is not served yet".to_owned();
                 self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
             }

@@ -1,16 +1,17 @@
 //! The server part of an agent: Raft, the store that it feeds, and who waits for which entry.
 
 use crate::door::{Notice, Output};
-use crate::leader::Leader;
 use crate::hashes::Hashes;
+use crate::leader::Leader;
+use crate::snapshots::Snapshots;
 use crate::source::{Job, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{LogIndex, NodeId, Refusal, Reply, Term, Time, Write};
-use quorate_raft::{Raft, StartError};
+use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,6 +24,9 @@ const MAX_PROPOSALS: usize = 16_384;
 /// More questions than this that wait for one round are answered "busy".
 const MAX_READS: usize = 65_536;
 
+/// What is said while the leader's disk is nearly full.
+const DISK_IS_LOW: &str = "the disk of the leading server is nearly full: only deletions are taken; make room on it";
+
 /// The server part of an agent.
 pub struct Server {
     pub raft: Raft,
@@ -32,10 +36,14 @@ pub struct Server {
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
     proposals: BTreeMap<LogIndex, Proposal>,
+    /// Snapshots that are saved, sent and shown to people.
+    pub snapshots: Snapshots,
     /// What ends by itself.
     pub timers: Timers,
     /// A leader without a lease looks again then at what is due.
     pub lease_awaited: Option<Time>,
+    /// The disk has too little space to take anything new.
+    disk_is_low: bool,
     /// Whether the replicas are still equal.
     pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
@@ -95,17 +103,32 @@ impl Server {
         let raft = quorate_raft::Config {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
+            trailing_entries: server.snapshots.trailing,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
+        let (meta, store) = match server.snapshot {
+            Some(Snapshot { meta, chunks }) => {
+                let store = Store::from_chunks(chunks.iter().map(AsRef::as_ref));
+                let same = |store: &Store| store.applied_index() == meta.index;
+                let store = store.ok().filter(same).ok_or(StartError::Log("the snapshot is damaged"))?;
+                (Some(meta), store)
+            }
+            None => (None, Store::new()),
+        };
+        let saved = meta.as_ref().map(|meta| meta.index).unwrap_or_default();
+        let mut timers = Timers::default();
+        timers.restart(now, store.view().timers());
         Ok(Server {
-            raft: Raft::new(raft, server.hard_state, server.entries, now)?,
-            store: Store::new(),
-            bootstrap_expect: server.bootstrap_expect,
+            raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
+            store,
+            bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
             leader: None,
             proposals: BTreeMap::new(),
-            timers: Timers::default(),
+            snapshots: Snapshots::new(server.snapshots, saved),
+            timers,
             lease_awaited: None,
+            disk_is_low: false,
             hashes: Hashes::default(),
             reading: ReadRounds::default(),
         })
@@ -115,12 +138,13 @@ impl Server {
         let leader = self.leader.as_ref().map(|leader| leader.deadline());
         // The log is in the order of time.
         let proposal = self.proposals.first_key_value().map(|(_, proposal)| proposal.until);
+        let handles = self.snapshots.deadline();
         let timers = match self.lease_awaited {
             _ if !self.leads() => None,
             Some(awaited) => Some(awaited),
             None => self.timers.deadline(),
         };
-        [self.raft.deadline(), leader, proposal, timers, self.reading.until].into_iter().flatten().min()
+        [self.raft.deadline(), leader, proposal, timers, handles, self.reading.until].into_iter().flatten().min()
     }
 
     /// Whether this server leads and its store is complete.
@@ -156,12 +180,19 @@ impl Engine {
         }
     }
 
+    pub(crate) fn handle_disk_space(&mut self, low: bool) {
+        if let Some(server) = &mut self.server {
+            server.disk_is_low = low;
+        }
+    }
+
     pub(crate) fn time_out_server(&mut self, now: Time) {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
         }
         self.time_out_proposals(now);
         self.time_out_read_round(now);
+        self.time_out_snapshots(now);
     }
 
     /// Refuses writes that a majority's disks have not taken in time. They may still be committed.
@@ -189,7 +220,10 @@ impl Engine {
     pub(crate) fn propose(&mut self, now: Time, source: Source, write: Write) {
         let Some(server) = &mut self.server else { return };
         let bytes = encode_write(&write);
-        let refusal = if bytes.len() > MAX_WRITE {
+        let asked_by_others = matches!(source, Source::Front(_) | Source::Agent { .. });
+        let refusal = if server.disk_is_low && asked_by_others && !frees_space(&write) {
+            Refusal::Invalid(DISK_IS_LOW.to_owned())
+        } else if bytes.len() > MAX_WRITE {
             Refusal::Invalid(format!(
                 "the write has {} bytes, more than the {MAX_WRITE} that one log entry may have",
                 bytes.len()
@@ -252,6 +286,12 @@ impl Engine {
                 quorate_raft::Output::Committed(entries) => self.apply(now, &entries),
                 quorate_raft::Output::ReadReady { context, index } => self.handle_read_ready(now, context, index),
                 quorate_raft::Output::ReadLost { context } => self.handle_read_lost(now, context),
+                quorate_raft::Output::SnapshotNeeded { to } => self.offer_snapshot(now, to),
+                quorate_raft::Output::SendSnapshotChunk { to, meta, number } => {
+                    self.send_snapshot_chunk(now, to, meta, number);
+                }
+                quorate_raft::Output::SnapshotDone { index } => self.drop_pinned_snapshot(index),
+                quorate_raft::Output::SnapshotReceived { meta, chunks } => self.take_snapshot(now, &meta, &chunks),
                 quorate_raft::Output::BecameLeader { term } => self.become_leader(now, term),
                 quorate_raft::Output::LostLeadership { term } => self.lose_leadership(now, term),
                 quorate_raft::Output::LeaderChanged { leader, term } => {
@@ -266,7 +306,7 @@ impl Engine {
         moved
     }
 
-    fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
+    pub(crate) fn send_raft(&mut self, to: NodeId, message: RaftMessage) {
         match self.address_of(to) {
             Some(address) => self.outputs.push_back(Output::Message {
                 to: Destination { id: Some(to), address },
@@ -289,6 +329,7 @@ impl Engine {
             let outcome = match &entry.payload {
                 Payload::Command(bytes) => match write.map_or_else(|| decode_write(bytes), Ok) {
                     Ok(write) => {
+                        server.snapshots.note_entry(bytes.len());
                         let (outcome, touched) = server.store.apply_encoded(entry.index, bytes, &write);
                         for (timer, armed) in touched.timers() {
                             server.timers.note(now, timer.clone(), *armed);
@@ -322,6 +363,7 @@ impl Engine {
         }
         self.announce_cluster(now);
         self.answer_confirmed(now);
+        self.save_snapshot_if_due();
     }
 
     fn handle_read_ready(&mut self, now: Time, context: u64, index: LogIndex) {
@@ -347,7 +389,7 @@ impl Engine {
         }
     }
 
-    fn answer_confirmed(&mut self, now: Time) {
+    pub(crate) fn answer_confirmed(&mut self, now: Time) {
         while let Some(server) = &mut self.server {
             let applied = server.store.applied_index();
             let ready = server.reading.confirmed.front().is_some_and(|(index, _)| *index <= applied);
@@ -370,5 +412,19 @@ impl Engine {
         reads.into_iter().for_each(|job| self.dispatch(now, job));
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);
+    }
+}
+
+/// Whether a write makes the state smaller, and so is taken even where space is short.
+fn frees_space(write: &Write) -> bool {
+    match write {
+        Write::Kv(write) => matches!(write, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. }),
+        Write::Deregister(_) | Write::Session(SessionWrite::Destroy { .. } | SessionWrite::Renew { .. }) => true,
+        Write::Register(_)
+        | Write::Session(SessionWrite::Create(_))
+        | Write::Txn(_)
+        | Write::Expire { .. }
+        | Write::Autopilot { .. }
+        | Write::Restore(_) => false,
     }
 }

@@ -3,7 +3,7 @@
 use crate::Engine;
 use crate::source::{Job, Source};
 use quorate_protocol::{Ask, Consistency, Read, ReadRequest, Refusal, Reply, Request, Time, Wait};
-use quorate_store::Touched;
+use quorate_store::{Touched, View};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More than this many waiters are answered "busy" (a waiter costs a few hundred bytes).
@@ -91,7 +91,17 @@ impl Engine {
         }
         let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
         let concerned: Vec<Read> = self.waiting.by_read.keys().filter(|read| touched.concerns(read)).cloned().collect();
-        for read in concerned {
+        self.look_again(now, &view, concerned);
+    }
+
+    /// Looks again at every question: the whole state was replaced.
+    pub(crate) fn wake_all(&mut self, now: Time) {
+        let Some(view) = self.server.as_ref().map(|server| server.store.view()) else { return };
+        self.look_again(now, &view, self.waiting.by_read.keys().cloned().collect());
+    }
+
+    fn look_again(&mut self, now: Time, view: &View, reads: Vec<Read>) {
+        for read in reads {
             let (answer, index) = view.read(&read);
             let changed: Vec<u64> = self.waiting.by_read.get(&read).into_iter().flatten().copied().collect();
             for number in changed {

@@ -5,7 +5,6 @@
 
 use quorate_engine::{Config, Engine, Input, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::raft::HardState;
 use quorate_protocol::{
     Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
     NodeId, Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait,
@@ -24,13 +23,7 @@ struct Alone {
 }
 
 fn config(server: bool) -> Config {
-    let server = server.then(|| ServerConfig {
-        bootstrap_expect: 1,
-        election_timeout: Duration::from_millis(300),
-        heartbeat_interval: Duration::from_millis(60),
-        hard_state: HardState::default(),
-        entries: Vec::new(),
-    });
+    let server = server.then(|| ServerConfig::lan(1));
     Config {
         id: NodeId([1; 16]),
         name: "n1".into(),
@@ -46,6 +39,7 @@ fn config(server: bool) -> Config {
         definitions: Vec::new(),
         node_checks: Vec::new(),
         saved: SavedLocal::default(),
+        session_ttl_min: Duration::from_secs(1),
         patience: Patience::default(),
         seed: 1,
     }

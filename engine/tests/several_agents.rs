@@ -5,7 +5,6 @@
 
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::raft::HardState;
 use quorate_protocol::wire::stream::{Message, Origin};
 use quorate_protocol::{
     Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Pair, Read, ReadRequest, Refusal, Reply, Request,
@@ -51,16 +50,11 @@ fn config(number: u8, expect: Option<usize>) -> Config {
         keyring: Keyring::new([7; 32]),
         timing: Timing::lan(),
         join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
-        server: expect.map(|bootstrap_expect| ServerConfig {
-            bootstrap_expect,
-            election_timeout: Duration::from_millis(300),
-            heartbeat_interval: Duration::from_millis(60),
-            hard_state: HardState::default(),
-            entries: Vec::new(),
-        }),
+        server: expect.map(ServerConfig::lan),
         definitions: Vec::new(),
         node_checks: Vec::new(),
         saved: SavedLocal::default(),
+        session_ttl_min: Duration::from_secs(1),
         patience: Patience::default(),
         seed: u64::from(number),
     }

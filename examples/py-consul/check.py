@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""Drives an agent with py-consul over agent, catalogue, health and keys, and prints OK.
+"""Drives an agent with py-consul over agent, catalogue, health, keys, sessions, locks, transactions, operators and snapshots, and prints OK.
 
     python3 check.py [HOST [PORT]]
 
 The agent may be a server or a client, in a cluster of any size; what this writes, it removes.
 """
+import base64
+import hashlib
+import io
+import json
 import sys
+import tarfile
 import threading
 import time
 import uuid
@@ -135,8 +140,122 @@ def keys():
     assert c.kv.get(key)[1] is None
 
 
+def sessions(name):
+    session = c.session.create(name=f"py-consul-{run}", ttl=10, lock_delay=1, behavior="delete")
+    index, found = c.session.info(session)
+    assert int(index) > 0 and found["Node"] == name and found["TTL"] == "10s" and found["Behavior"] == "delete"
+    assert found["LockDelay"] == 1_000_000_000 and found["NodeChecks"] == ["serfHealth"]
+    assert c.session.renew(session)["ID"] == session
+    assert session in [found["ID"] for found in c.session.list()[1]]
+    assert session in [found["ID"] for found in c.session.node(name)[1]]
+    assert c.session.destroy(session) and c.session.info(session)[1] is None
+    assert c.session.destroy(session), "destroying none succeeds"
+    nobody = str(uuid.UUID(int=0))
+    refused(consul.NotFound, f"Session id '{nobody}' not found", c.session.renew, nobody)
+    for wrong, sentence in [
+        ({"ttl": "5s"}, "Invalid Session TTL '5000000000', must be between [10s=24h0m0s]"),
+        ({"behavior": "foo"}, "Invalid Behavior setting 'foo'"),
+        ({"node": f"nobody-{run}"}, "Missing node registration"),
+        ({"nodechecks": [f"nothing-{run}"]}, f"Missing check 'nothing-{run}' registration"),
+    ]:
+        refused(consul.ConsulException, sentence, create, wrong)
+
+
+def create(body):
+    """A session that py-consul itself would not ask for."""
+    checked = consul.callback.CB.json(is_id=True)
+    return c.http.put(checked, "/v1/session/create", headers={}, data=json.dumps(body))
+
+
+def refused(kind, sentence, act, *arguments):
+    try:
+        act(*arguments)
+    except kind as error:
+        assert sentence in str(error), f"{error}"
+    else:
+        raise AssertionError(f"{act} of {arguments} was not refused")
+
+
+def locks():
+    key = f"py-consul/{run}/lock"
+    ours, theirs = c.session.create(lock_delay=0, ttl=10), c.session.create(lock_delay=0, ttl=10)
+    assert c.kv.put(key, "ours", acquire=ours) is True
+    index, entry = c.kv.get(key)
+    assert entry["Session"] == ours and entry["LockIndex"] == 1 and entry["Value"] == b"ours"
+    assert c.kv.put(key, "theirs", acquire=theirs) is False and c.kv.put(key, "theirs", release=theirs) is False
+    assert c.kv.put(key, "ours still", acquire=ours) is True, "the holder may say so again"
+    assert c.kv.get(key)[1]["LockIndex"] == 1, "and holds it no second time"
+
+    # Who waits for the key is told when it is free.
+    index, _ = c.kv.get(key)
+    timer = after(0.3, lambda: c.kv.put(key, "free", release=ours))
+    _, entry = c.kv.get(key, index=index, wait="10s")
+    timer.join()
+    assert "Session" not in entry and entry["Value"] == b"free"
+    assert c.kv.put(key, "theirs", acquire=theirs) is True and c.kv.get(key)[1]["LockIndex"] == 2
+
+    # The end of a session is the end of its hold.
+    index, _ = c.kv.get(key)
+    timer = after(0.3, lambda: c.session.destroy(theirs))
+    _, entry = c.kv.get(key, index=index, wait="10s")
+    timer.join()
+    assert "Session" not in entry and entry["Value"] == b"theirs"
+    refused(consul.ConsulException, f'invalid session "{theirs}"', lambda: c.kv.put(key, "", acquire=theirs))
+    refused(consul.ConsulException, "UUID must be 36 characters", lambda: c.kv.put(key, "", acquire="bogus"))
+
+    # … and with the other behaviour, of the key itself.
+    brief = c.session.create(lock_delay=0, behavior="delete")
+    assert c.kv.put(f"{key}/brief", "", acquire=brief) is True
+    assert c.session.destroy(brief) and c.kv.get(f"{key}/brief")[1] is None
+    assert c.session.destroy(ours) and c.kv.delete(key, recurse=True)
+
+
+def transactions():
+    def kv(verb, key, value=None, **more):
+        value = value if value is None else base64.b64encode(value.encode()).decode()
+        return {"KV": {"Verb": verb, "Key": f"py-consul/{run}/txn/{key}", "Value": value, **more}}
+
+    done = c.txn.put([kv("check-not-exists", "a"), kv("set", "a", "1", Flags=2**64 - 1), kv("cas", "b", "2", Index=0)])
+    assert done["Errors"] is None and [row["KV"]["Value"] for row in done["Results"]] == [None, None]
+    assert done["Results"][0]["KV"]["Flags"] == 2**64 - 1
+    seen = c.txn.put([kv("get", "a"), kv("get-tree", "")])["Results"]
+    assert [base64.b64decode(row["KV"]["Value"]) for row in seen] == [b"1", b"1", b"2"]
+
+    # One that fails, and nothing is changed.
+    key = f"py-consul/{run}/txn/b"
+    why = f'failed to set key \\"{key}\\", index is stale'
+    refused(consul.ConsulException, why, c.txn.put, [kv("set", "a", "no"), kv("cas", "b", "no", Index=1)])
+    assert c.kv.get(f"py-consul/{run}/txn/a")[1]["Value"] == b"1"
+    refused(consul.ConsulException, "Transaction contains too many operations", c.txn.put, [kv("set", "a", "")] * 1000)
+    assert c.txn.put([kv("delete-tree", "")])["Results"] == []
+    assert c.kv.get(key)[1] is None
+
+
+def operators(name):
+    servers = c.operator.raft_config()["Servers"]
+    leaders = [server for server in servers if server["Leader"]]
+    assert len(leaders) == 1 and leaders[0]["Voter"] and leaders[0]["Address"] == c.status.leader()
+    settings = c.operator.autopilot_configuration()
+    assert settings["LastContactThreshold"].endswith("s") and settings["CleanupDeadServers"] in (True, False)
+    refused(consul.ConsulException, "was not found in the Raft configuration", c.operator.raft_remove_peer, "127.0.0.9:1")
+
+
+def snapshots():
+    archive = tarfile.open(fileobj=io.BytesIO(c.snapshot.save()))
+    files = {file.name: archive.extractfile(file).read() for file in archive}
+    assert list(files) == ["meta.json", "state.bin", "SHA256SUMS"] and json.loads(files["meta.json"])["Index"] > 0
+    for line in files["SHA256SUMS"].decode().splitlines():
+        digest, of = line.split()
+        assert hashlib.sha256(files[of]).hexdigest() == digest
+
+
 name, dc = agent()
 catalogue(name, dc)
 health(name)
 keys()
+sessions(name)
+locks()
+transactions()
+operators(name)
+snapshots()
 print("OK")

@@ -80,9 +80,6 @@ const LATER: &[&str] = &[
     "internal/ui",
     "operator",
     "query",
-    "session",
-    "snapshot",
-    "txn",
 ];
 
 #[cfg(test)]
@@ -96,9 +93,9 @@ mod tests {
             ("/v1/config/service-defaults/web", "service mesh"),
             ("/v1/namespace/x", "Enterprise"),
             ("/v1/operator/segment", "Enterprise"),
-            ("/v1/operator/raft/configuration", "not yet"),
-            ("/v1/session/create", "not yet"),
-            ("/v1/txn", "not yet"),
+            ("/v1/operator/keyring", "not yet"),
+            ("/v1/query", "not yet"),
+            ("/v1/agent/metrics", "not yet"),
             ("/v1/configuration", "no such endpoint"),
             ("/v1/nope", "no such endpoint"),
             ("/v1", "below /v1/"),

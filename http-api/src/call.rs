@@ -3,7 +3,7 @@
 use crate::body::{self, Limit};
 use crate::config::Config;
 use crate::error::Error;
-use crate::headers::Freshness;
+use crate::headers::{self, Freshness};
 use crate::json;
 use crate::percent::decode_path;
 use crate::query::Query;
@@ -14,7 +14,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use quorate_protocol::{
-    Answer, Ask, Cluster, LocalRequest, Outcome, Read, ReadRequest, Refusal, Reply, Request, StatusRequest, Wait, Write,
+    Answer, Ask, Cluster, LocalRequest, LogIndex, Outcome, Read, ReadRequest, Refusal, Reply, Request, StatusRequest,
+    Wait, Write,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,13 +27,18 @@ use std::time::Duration;
 pub(crate) struct Door {
     cluster: Arc<dyn Cluster>,
     config: Arc<Config>,
-    waits: Arc<AtomicU64>,
+    draws: Arc<AtomicU64>,
 }
 
 impl Door {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, config: Config) -> Door {
-        let waits = Arc::new(AtomicU64::new(config.seed));
-        Door { cluster, config: Arc::new(config), waits }
+        let draws = Arc::new(AtomicU64::new(config.seed));
+        Door { cluster, config: Arc::new(config), draws }
+    }
+
+    /// A number that is spread evenly and repeats from a seed: a counter times 2^64 divided by the golden ratio.
+    fn draw(&self) -> u64 {
+        self.draws.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 
@@ -62,6 +68,14 @@ pub(crate) struct Found {
     pub(crate) freshness: Freshness,
 }
 
+/// What became of a write.
+pub(crate) struct Written {
+    /// Its outcome, which is no refusal.
+    pub(crate) outcome: Outcome,
+    /// Where it is in the log.
+    pub(crate) index: LogIndex,
+}
+
 impl Call {
     /// What was configured.
     pub(crate) fn config(&self) -> &Config {
@@ -71,6 +85,21 @@ impl Call {
     /// The datacenter that rows of the answer belong to.
     pub(crate) fn datacenter(&self) -> &str {
         self.query.get("dc").filter(|dc| !dc.is_empty()).unwrap_or(&self.door.config.datacenter)
+    }
+
+    /// Where the request goes, if it is to another datacenter than the own.
+    pub(crate) fn dc(&self) -> Option<String> {
+        self.query.datacenter(&self.door.config.datacenter)
+    }
+
+    /// A header of the request, where it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A number that nobody else names a thing with.
+    pub(crate) fn unique(&self) -> u64 {
+        self.door.draw()
     }
 
     /// What follows `prefix` in the path, percent-decoded once: a key or a name, which may hold slashes or be empty.
@@ -114,28 +143,42 @@ impl Call {
         body::read(&self.headers, body, Limit { bytes: self.door.config.max_body_size, hint }).await
     }
 
+    /// A transaction as JSON text, within the limit of one; never less than a value may be, as in Consul.
+    ///
+    /// # Errors
+    /// As [`body::read`].
+    pub(crate) async fn transaction(&self, body: Body) -> Result<Bytes, Error> {
+        let hint = "https://www.consul.io/docs/agent/options.html#txn_max_req_len";
+        let bytes = self.door.config.txn_max_req_len.max(self.door.config.max_value_size);
+        body::read(&self.headers, body, Limit { bytes, hint }).await
+    }
+
     /// Asks the store, as fresh and as patiently as the query says.
     ///
     /// # Errors
     /// [`Error::BadRequest`] for a bad query, [`Error::Cluster`] if nobody can answer.
     pub(crate) async fn read(&self, read: Read) -> Result<Found, Error> {
-        let options = self.query.read_options(&self.door.config)?;
-        let wait = options.wait.map(|wait| Wait { timeout: self.with_jitter(wait.timeout), ..wait });
-        let found = self
-            .read_once(ReadRequest { consistency: options.consistency, wait, ..ReadRequest::now(read.clone()) })
-            .await?;
-        match options.max_stale {
-            Some(limit) if found.freshness.last_contact > limit => {
-                self.read_once(ReadRequest { wait, ..ReadRequest::now(read) }).await
-            }
-            _ => Ok(found),
-        }
+        let wait = self.query.wait(&self.door.config)?;
+        self.read_until(read, wait).await
     }
 
-    async fn read_once(&self, request: ReadRequest) -> Result<Found, Error> {
-        let consistency = request.consistency;
-        match self.ask(self.query.datacenter(&self.door.config.datacenter), Ask::Read(request)).await? {
+    /// As [`Call::read`], but as patiently as `wait` says.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub(crate) async fn read_until(&self, read: Read, wait: Option<Wait>) -> Result<Found, Error> {
+        let freshness = self.query.freshness()?;
+        let wait = wait.map(|wait| Wait { timeout: self.with_jitter(wait.timeout), ..wait });
+        let request = ReadRequest {
+            read,
+            wait,
+            consistency: freshness.consistency,
+            max_stale: freshness.max_stale,
+            at_least: freshness.at_least,
+        };
+        match self.ask(self.dc(), Ask::Read(request)).await? {
             Reply::Read { answer, index, known_leader, last_contact } => {
+                let consistency = freshness.consistency;
                 Ok(Found { answer, freshness: Freshness { index, known_leader, last_contact, consistency } })
             }
             _ => Err(Error::WrongReply),
@@ -144,9 +187,7 @@ impl Call {
 
     /// Up to a sixteenth more, so that clients which started together do not return together.
     fn with_jitter(&self, timeout: Duration) -> Duration {
-        let count = self.door.waits.fetch_add(1, Ordering::Relaxed);
-        // A multiplication by 2^64 divided by the golden ratio spreads a counter evenly.
-        let thousandths = (count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1000;
+        let thousandths = (self.door.draw() >> 32) % 1000;
         timeout.saturating_add((timeout / 16_000).saturating_mul(u32::try_from(thousandths).unwrap_or(0)))
     }
 
@@ -154,10 +195,18 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::Refused`] with the store's reason, [`Error::Cluster`] if nobody can write.
-    pub(crate) async fn write(&self, dc: Option<String>, write: Write) -> Result<Outcome, Error> {
-        match self.ask(dc, Ask::Write(write)).await? {
+    pub(crate) async fn write(&self, dc: Option<String>, write: Write) -> Result<Written, Error> {
+        self.written(dc, Ask::Write(write)).await
+    }
+
+    /// As [`Call::write`], for what else ends as a write.
+    ///
+    /// # Errors
+    /// As [`Call::write`].
+    pub(crate) async fn written(&self, dc: Option<String>, ask: Ask) -> Result<Written, Error> {
+        match self.ask(dc, ask).await? {
             Reply::Written { outcome: Outcome::Refused(why), .. } => Err(Error::Refused(why)),
-            Reply::Written { outcome, .. } => Ok(outcome),
+            Reply::Written { outcome, index } => Ok(Written { outcome, index }),
             _ => Err(Error::WrongReply),
         }
     }
@@ -192,7 +241,11 @@ impl Call {
         }
     }
 
-    async fn ask(&self, dc: Option<String>, ask: Ask) -> Result<Reply, Error> {
+    /// Asks anything.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] with the refusal.
+    pub(crate) async fn ask(&self, dc: Option<String>, ask: Ask) -> Result<Reply, Error> {
         match self.door.cluster.ask(Request { dc, ask }).await {
             Reply::Refused(refusal) => Err(Error::Cluster(refusal)),
             reply => Ok(reply),
@@ -205,6 +258,16 @@ impl Call {
     /// [`Error::WrongReply`] if it cannot be written, which no answer of ours is.
     pub(crate) fn answer(&self, body: &impl Serialize) -> Result<Response, Error> {
         json::response(body, self.door.config.pretty || self.query.has("pretty"))
+    }
+
+    /// An answer to a write in JSON, with its place in the log.
+    ///
+    /// # Errors
+    /// As [`Call::answer`].
+    pub(crate) fn answer_write(&self, index: LogIndex, body: &impl Serialize) -> Result<Response, Error> {
+        let mut response = self.answer(body)?;
+        headers::write_log_index(index, response.headers_mut());
+        Ok(response)
     }
 
     /// An answer of the store in JSON, with how fresh it is.

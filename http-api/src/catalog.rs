@@ -104,26 +104,25 @@ async fn register(call: Call, body: Body) -> Result<Response, Error> {
     let mut fields = Fields::parse(&call.json(body).await?)?;
     let dc = take_datacenter(&call, &mut fields)?;
     let registration = take_registration(fields)?;
-    call.write(dc, Write::Register(Box::new(registration))).await?;
-    call.answer(&true)
+    let written = call.write(dc, Write::Register(Box::new(registration))).await?;
+    call.answer_write(written.index, &true)
 }
 
 async fn deregister(call: Call, body: Body) -> Result<Response, Error> {
     let mut fields = Fields::parse(&call.json(body).await?)?;
     let dc = take_datacenter(&call, &mut fields)?;
     let deregistration = take_deregistration(fields)?;
-    call.write(dc, Write::Deregister(deregistration)).await?;
-    call.answer(&true)
+    let written = call.write(dc, Write::Deregister(deregistration)).await?;
+    call.answer_write(written.index, &true)
 }
 
 /// Where a change goes: the query string wins over the body, the own datacenter is named by nothing.
 fn take_datacenter(call: &Call, fields: &mut Fields) -> Result<Option<String>, Error> {
     let in_body = fields.take_text("Datacenter")?;
-    let own = &call.config().datacenter;
     if call.query.get("dc").is_some_and(|dc| !dc.is_empty()) {
-        return Ok(call.query.datacenter(own));
+        return Ok(call.dc());
     }
-    Ok(Some(in_body).filter(|dc| !dc.is_empty() && dc != own))
+    Ok(Some(in_body).filter(|dc| !dc.is_empty() && *dc != call.config().datacenter))
 }
 
 fn take_registration(mut fields: Fields) -> Result<Registration, Error> {

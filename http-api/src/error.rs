@@ -36,6 +36,10 @@ pub(crate) enum Error {
         /// Whether the rest of the body is still on the way, so that the connection cannot be used again.
         unread: bool,
     },
+    /// As [`Error::TooLarge`], for what was read to its end: 413 with this sentence.
+    TooMuch(String),
+    /// The cluster is not in the state that the caller asks about: 503.
+    Unavailable(String),
     /// The caller fixes the request, in Consul's status for what a server refuses: 500.
     Refused(String),
     /// The cluster said no.
@@ -52,7 +56,8 @@ impl Error {
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::TooLarge { .. } | Error::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Refused(_) | Error::WrongReply => StatusCode::INTERNAL_SERVER_ERROR,
             Error::Cluster(refusal) => match refusal {
                 Refusal::NotFound(_) => StatusCode::NOT_FOUND,
@@ -69,10 +74,11 @@ impl Error {
         }
     }
 
-    fn sentence(&self) -> String {
+    /// What is said to the client.
+    pub(crate) fn sentence(&self) -> String {
         match self {
             Error::BadRequest(sentence) | Error::Forbidden(sentence) | Error::NotFound(sentence) => sentence.clone(),
-            Error::Refused(sentence) => sentence.clone(),
+            Error::Refused(sentence) | Error::TooMuch(sentence) | Error::Unavailable(sentence) => sentence.clone(),
             Error::Disabled(sentence) => (*sentence).to_owned(),
             Error::MethodNotAllowed { method, .. } => format!("method {method} not allowed"),
             Error::TooLarge { size, limit, hint, .. } => {

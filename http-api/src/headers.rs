@@ -1,5 +1,6 @@
 //! What Consul says of an answer in headers.
 
+use crate::percent::encode_query;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use quorate_protocol::{Consistency, LogIndex};
 use std::time::Duration;
@@ -11,6 +12,15 @@ const EFFECTIVE_CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effe
 const DEFAULT_ACL_POLICY: HeaderName = HeaderName::from_static("x-consul-default-acl-policy");
 /// The worst status of what `/v1/agent/health` was asked about.
 pub(crate) const REASON: HeaderName = HeaderName::from_static("x-consul-reason");
+
+/// Where a write is in the log. (An extension.)
+const LOG_INDEX: HeaderName = HeaderName::from_static("x-quorate-index");
+/// The fencing token of the hold of a key. (An extension.)
+const FENCING_TOKEN: HeaderName = HeaderName::from_static("x-quorate-fencing-token");
+/// What to give as `start-after` for the rest of a list. (An extension.)
+const NEXT: HeaderName = HeaderName::from_static("x-quorate-next");
+/// How many bytes a snapshot's state has before compression. (An extension.)
+const SNAPSHOT_SIZE: HeaderName = HeaderName::from_static("x-quorate-snapshot-size");
 
 /// How fresh an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +39,11 @@ impl Freshness {
     /// Index, leader and age. The index is never 0: a client would stop blocking and spin.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
         headers.insert(INDEX, self.index.0.max(1).into());
+        self.write_contact_to(headers);
+    }
+
+    /// Leader and age alone, for what nobody can wait for.
+    pub(crate) fn write_contact_to(&self, headers: &mut HeaderMap) {
         headers.insert(KNOWN_LEADER, HeaderValue::from_static(if self.known_leader { "true" } else { "false" }));
         headers.insert(LAST_CONTACT, u64::try_from(self.last_contact.as_millis()).unwrap_or(u64::MAX).into());
     }
@@ -42,6 +57,30 @@ impl Freshness {
         };
         headers.insert(EFFECTIVE_CONSISTENCY, HeaderValue::from_static(word));
     }
+}
+
+/// On the answer to a write that has a place in the log; one that waited for a key in vain has none.
+pub(crate) fn write_log_index(index: LogIndex, headers: &mut HeaderMap) {
+    if index > LogIndex::ZERO {
+        headers.insert(LOG_INDEX, index.0.into());
+    }
+}
+
+/// On an answer about one key that is held.
+pub(crate) fn write_fencing_token(token: LogIndex, headers: &mut HeaderMap) {
+    headers.insert(FENCING_TOKEN, token.0.into());
+}
+
+/// On a part of a list that is not the last: the key to go on after, percent-encoded as a query string wants it.
+pub(crate) fn write_next(key: &str, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::try_from(encode_query(key)) {
+        headers.insert(NEXT, value);
+    }
+}
+
+/// On a snapshot, whose length on the wire nobody knows before its end.
+pub(crate) fn write_snapshot_size(size: u64, headers: &mut HeaderMap) {
+    headers.insert(SNAPSHOT_SIZE, size.into());
 }
 
 /// On every answer: there are no access rules yet, so all is allowed.

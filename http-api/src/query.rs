@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::percent::{decode_query, encode_query};
 use quorate_protocol::go::{self, quote};
-use quorate_protocol::{Consistency, LogIndex, Wait};
+use quorate_protocol::{Consistency, LogIndex, Page, Wait};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ pub(crate) struct Query {
     pairs: Vec<(String, String)>,
 }
 
-/// How a read is to be answered.
+/// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ReadOptions {
-    /// How fresh the answer must be.
+pub(crate) struct FreshnessWanted {
+    /// Who may answer.
     pub(crate) consistency: Consistency,
-    /// With a stale read: an answer older than this is asked for again without `stale`.
+    /// With a stale read: a server that heard nothing from its leader for longer asks it.
     pub(crate) max_stale: Option<Duration>,
-    /// Whether to wait for a change; its timeout is what the client asked for, before jitter.
-    pub(crate) wait: Option<Wait>,
+    /// The state must be of this log index or later. (An extension.)
+    pub(crate) at_least: LogIndex,
 }
 
 impl Query {
@@ -38,7 +38,7 @@ impl Query {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 Ok((decode_query(name)?, decode_query(value)?))
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, Error>>()?;
         Ok(Query { pairs })
     }
 
@@ -128,13 +128,17 @@ impl Query {
         Ok(())
     }
 
-    /// The parameters that every read takes: `index`, `wait`, `stale`, `consistent`, `leader`, `max_stale`, `cached`.
+    /// How fresh an answer must be: `stale`, `consistent`, `leader`, `max_stale`, `cached`, `min-index`.
     ///
     /// # Errors
     /// [`Error::BadRequest`] in Consul's words.
-    pub(crate) fn read_options(&self, config: &Config) -> Result<ReadOptions, Error> {
+    pub(crate) fn freshness(&self) -> Result<FreshnessWanted, Error> {
         let (consistency, max_stale) = self.consistency()?;
-        Ok(ReadOptions { consistency, max_stale, wait: self.wait(config)? })
+        let at_least = match self.get("min-index").filter(|text| !text.is_empty()) {
+            None => LogIndex::ZERO,
+            Some(text) => LogIndex(unsigned(text).map_err(|_| Error::BadRequest("Invalid min-index".to_owned()))?),
+        };
+        Ok(FreshnessWanted { consistency, max_stale, at_least })
     }
 
     fn consistency(&self) -> Result<(Consistency, Option<Duration>), Error> {
@@ -159,25 +163,79 @@ impl Query {
         }
     }
 
-    fn wait(&self, config: &Config) -> Result<Option<Wait>, Error> {
+    /// Whether to wait for a change, and how long, before jitter: `index` and `wait`.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] in Consul's words.
+    pub(crate) fn wait(&self, config: &Config) -> Result<Option<Wait>, Error> {
+        // Like Consul, a wait that is no wait means the default.
+        let timeout = self.patience()?.unwrap_or(config.default_query_time).min(config.max_query_time);
+        Ok(self.index()?.map(|index| Wait { index, timeout }))
+    }
+
+    /// The index that the client has seen; none for 0.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] in Consul's words.
+    pub(crate) fn index(&self) -> Result<Option<LogIndex>, Error> {
+        match self.get("index").filter(|text| !text.is_empty()) {
+            None => Ok(None),
+            Some(text) => match unsigned(text) {
+                Ok(index) => Ok(Some(LogIndex(index)).filter(|index| *index > LogIndex::ZERO)),
+                Err(_) => Err(Error::BadRequest("Invalid index".to_owned())),
+            },
+        }
+    }
+
+    /// How long the client is willing to wait; none where it does not say, or says nothing above zero.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] in Consul's words.
+    pub(crate) fn patience(&self) -> Result<Option<Duration>, Error> {
         let asked = match self.get("wait").filter(|text| !text.is_empty()) {
             None => 0,
             Some(text) => go::parse_duration(text).map_err(|_| Error::BadRequest("Invalid wait time".to_owned()))?,
         };
-        let index = match self.get("index").filter(|text| !text.is_empty()) {
-            None => 0,
-            Some(text) => unsigned(text).map_err(|_| Error::BadRequest("Invalid index".to_owned()))?,
-        };
-        if index == 0 {
-            return Ok(None);
-        }
-        // Like Consul, a wait that is no wait means the default.
-        let timeout = match u64::try_from(asked) {
-            Ok(0) | Err(_) => config.default_query_time,
-            Ok(nanos) => Duration::from_nanos(nanos),
-        };
-        Ok(Some(Wait { index: LogIndex(index), timeout: timeout.min(config.max_query_time) }))
+        Ok(u64::try_from(asked).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos))
     }
+
+    /// How long a key is to live; none: until it is deleted. (An extension.)
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for what is no duration and for what is too short.
+    pub(crate) fn ttl(&self) -> Result<Option<Duration>, Error> {
+        self.get("ttl").map(key_ttl).transpose()
+    }
+
+    /// Which part of a list is wanted: `limit`, `start-after`. (An extension.)
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for a limit that is none.
+    pub(crate) fn page(&self) -> Result<Page, Error> {
+        let limit = match self.get("limit").map(|text| text.parse::<u32>()) {
+            None => None,
+            Some(Ok(limit)) if limit > 0 => Some(limit),
+            Some(_) => return Err(Error::BadRequest("Invalid limit: a number from 1 to 4294967295".to_owned())),
+        };
+        Ok(Page { after: self.get("start-after").map(str::to_owned), limit })
+    }
+}
+
+/// A shorter life would measure the cluster's round trips rather than a client's absence.
+const SHORTEST_KEY_TTL: Duration = Duration::from_secs(1);
+
+/// How long a key is to live, as a client writes it.
+///
+/// # Errors
+/// [`Error::BadRequest`] for what is no duration and for what is too short.
+pub(crate) fn key_ttl(text: &str) -> Result<Duration, Error> {
+    let nanos = go::parse_duration(text).map_err(|why| Error::BadRequest(format!("Invalid ttl: {why}")))?;
+    let ttl = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+    if ttl < SHORTEST_KEY_TTL {
+        let (shown, least) = (quote(text), go::format_duration(SHORTEST_KEY_TTL));
+        return Err(Error::BadRequest(format!("Invalid ttl {shown}: a key lives for at least {least}")));
+    }
+    Ok(ttl)
 }
 
 /// As Go's `strconv.ParseUint` in base 10; the error is its reason.
@@ -192,15 +250,16 @@ fn unsigned(text: &str) -> Result<u64, &'static str> {
 mod tests {
     use super::*;
 
-    fn options(raw: &str) -> Result<ReadOptions, String> {
-        Query::parse(raw).and_then(|query| query.read_options(&Config::default())).map_err(|error| match error {
+    fn options(raw: &str) -> Result<(FreshnessWanted, Option<Wait>), String> {
+        let read = |query: Query| Ok((query.freshness()?, query.wait(&Config::default())?));
+        Query::parse(raw).and_then(read).map_err(|error| match error {
             Error::BadRequest(sentence) => sentence,
             other => format!("{other:?}"),
         })
     }
 
     fn waits(raw: &str) -> Option<(u64, u64)> {
-        let wait = options(raw).unwrap().wait?;
+        let wait = options(raw).unwrap().1?;
         Some((wait.index.0, u64::try_from(wait.timeout.as_millis()).unwrap()))
     }
 
@@ -239,11 +298,36 @@ mod tests {
             ("stale=&consistent=", conflict),
             ("max_stale=5s&consistent", conflict),
             ("max_stale=5", "Invalid max_stale value \"5\""),
+            ("min-index=-1", "Invalid min-index"),
             ("cached&consistent", "Cannot specify ?cached with ?consistent, conflicting semantics."),
             ("index=%zz", "invalid URL escape \"%zz\""),
             ("%", "invalid URL escape \"%\""),
         ] {
             assert_eq!(options(raw), Err(sentence.to_owned()), "{raw}");
+        }
+    }
+
+    #[test]
+    fn how_fresh_at_least() {
+        let wanted = options("max_stale=1.5s&min-index=7").unwrap().0;
+        let max_stale = Some(Duration::from_millis(1500));
+        assert_eq!(wanted, FreshnessWanted { consistency: Consistency::Stale, max_stale, at_least: LogIndex(7) });
+        assert_eq!(options("min-index=").unwrap().0.at_least, LogIndex::ZERO);
+    }
+
+    #[test]
+    fn lives_and_pages() {
+        let query = |raw| Query::parse(raw).unwrap();
+        assert_eq!(query("").ttl().unwrap(), None);
+        assert_eq!(query("ttl=90s").ttl().unwrap(), Some(Duration::from_secs(90)));
+        for bad in ["ttl", "ttl=", "ttl=30", "ttl=-5s", "ttl=999ms", "ttl=0s"] {
+            assert!(query(bad).ttl().is_err(), "{bad}");
+        }
+        assert_eq!(query("").page().unwrap(), Page::default());
+        let page = Page { after: Some("a b".to_owned()), limit: Some(2) };
+        assert_eq!(query("limit=2&start-after=a+b").page().unwrap(), page);
+        for bad in ["limit", "limit=0", "limit=-1", "limit=4294967296", "limit=x"] {
+            assert!(query(bad).page().is_err(), "{bad}");
         }
     }
 
@@ -258,7 +342,7 @@ mod tests {
             ("max_stale=2s", Consistency::Stale),
             ("consistent=", Consistency::Consistent),
         ] {
-            assert_eq!(options(raw).unwrap().consistency, consistency, "{raw}");
+            assert_eq!(options(raw).unwrap().0.consistency, consistency, "{raw}");
         }
     }
 

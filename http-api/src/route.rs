@@ -28,6 +28,10 @@ impl Methods {
         Methods { router: self.router.put(handler), allow: self.allow + ",PUT" }
     }
 
+    pub(crate) fn post<H: Handler<T, Door>, T: 'static>(self, handler: H) -> Methods {
+        Methods { router: self.router.post(handler), allow: self.allow + ",POST" }
+    }
+
     pub(crate) fn delete<H: Handler<T, Door>, T: 'static>(self, handler: H) -> Methods {
         Methods { router: self.router.delete(handler), allow: self.allow + ",DELETE" }
     }

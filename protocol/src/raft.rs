@@ -35,6 +35,9 @@ pub enum Payload {
 pub struct Configuration {
     /// By identity.
     pub peers: BTreeMap<NodeId, Peer>,
+    /// Who wrote the first configuration: names the cluster, in this one and in all that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founder: Option<NodeId>,
 }
 
 impl Configuration {

@@ -13,7 +13,7 @@ pub enum TxnRead {
         /// The key.
         key: String,
     },
-    /// The entry, if there is one: `get-or-empty`.
+    /// The entry, or an empty one with indexes of zero: `get-or-empty`.
     GetOrEmpty {
         /// The key.
         key: String,
@@ -137,7 +137,9 @@ pub enum CatalogOperation {
 /// What became of a transaction: the results of its operations in order, or every operation that failed; then nothing was changed.
 pub type TxnOutcome = Result<Vec<TxnResult>, Vec<TxnError>>;
 
-/// What an operation gives back. Those that delete or check give nothing; `get-tree` gives several.
+/// What an operation gives back. Those that delete give nothing, `check-not-exists` neither; `get-tree` gives several. As in Consul,
+/// `check-index` and `check-session` give the entry that they looked at. Values are there for all of them; front doors that do as
+/// Consul does leave them out for all but `get`, `get-or-empty` and `get-tree`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxnResult {
     /// Which operation, from 0.

@@ -86,7 +86,7 @@ fn writes() {
 #[test]
 fn log_entries() {
     let peer = Peer { address: ([127, 0, 0, 1], 8301).into(), voter: true };
-    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into() };
+    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into(), founder: None };
     let all = [
         ("entry-empty", Payload::Empty),
         ("entry-command", Payload::Command(encode_write(&put()).into())),
@@ -101,7 +101,7 @@ fn log_entries() {
 #[test]
 fn what_comes_with_a_snapshot() {
     let peer = Peer { address: ([127, 0, 0, 1], 8301).into(), voter: true };
-    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into() };
+    let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into(), founder: None };
     let meta = SnapshotMeta { index: LogIndex(90), term: Term(4), configuration, configuration_index: LogIndex(12) };
     check("snapshot-meta", &meta, encode_snapshot_meta, decode_snapshot_meta);
 }

@@ -17,8 +17,15 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// About how many bytes of entries one append carries; a single larger entry travels alone.
     pub max_append_bytes: usize,
+    /// How many entries are kept behind a snapshot, so that who is only a little behind needs no snapshot.
+    pub trailing_entries: u64,
+    /// A snapshot larger than this is not taken from anybody: it is held in memory while it arrives.
+    pub max_snapshot_bytes: u64,
     /// Where this server's dice start. Servers need different ones, or their elections collide.
     pub seed: u64,
+    /// A mistake to make on purpose.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<crate::PlantedBug>,
 }
 
 impl Config {
@@ -35,7 +42,12 @@ impl Config {
             // 2 ms of a 1 Gbit/s link: large enough to amortise a message, small enough not to delay a heartbeat
             // behind it.
             max_append_bytes: 256 * 1024,
+            // What a restart of a server misses at a hundred writes a second is some thousands.
+            trailing_entries: 4096,
+            max_snapshot_bytes: 4 << 30,
             seed,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
         }
     }
 

@@ -5,7 +5,7 @@
 //! like a slow network.
 
 use crate::log::Log;
-use crate::output::Persist;
+use crate::output::{Persist, Snapshot};
 use quorate_protocol::raft::{HardState, RaftBody, RaftMessage};
 use quorate_protocol::{LogIndex, NodeId};
 use std::collections::VecDeque;
@@ -29,6 +29,10 @@ pub(crate) struct Disk {
     handed_index: LogIndex,
     /// The last entry of the present log that is durable.
     durable_index: LogIndex,
+    /// A snapshot that takes the place of the log, for the next write.
+    snapshot: Option<Snapshot>,
+    /// How far the log in memory forgot what a snapshot holds, for the next write.
+    compact_to: Option<LogIndex>,
     /// Writes under way, each with its last entry that is still part of the log.
     in_flight: VecDeque<(u64, LogIndex)>,
     withheld: VecDeque<Withheld>,
@@ -50,6 +54,8 @@ impl Disk {
             hard_state,
             handed_index: last_index,
             durable_index: last_index,
+            snapshot: None,
+            compact_to: None,
             in_flight: VecDeque::new(),
             withheld: VecDeque::new(),
         }
@@ -57,6 +63,11 @@ impl Disk {
 
     pub(crate) fn durable_index(&self) -> LogIndex {
         self.durable_index
+    }
+
+    /// The last entry of the present log that was handed out.
+    pub(crate) fn handed_index(&self) -> LogIndex {
+        self.handed_index
     }
 
     /// Whether the write with this number is durable.
@@ -70,12 +81,14 @@ impl Disk {
     }
 
     fn is_behind(&self, hard_state: HardState, log: &Log) -> bool {
-        self.hard_state != hard_state || self.handed_index < log.last_index()
+        self.hard_state != hard_state || self.handed_index < log.last_index() || self.snapshot.is_some()
     }
 
     /// The next write, if something changed.
     pub(crate) fn next_write(&mut self, hard_state: HardState, log: &Log) -> Option<Persist> {
-        if !self.is_behind(hard_state, log) || self.in_flight.len() >= MAX_IN_FLIGHT {
+        // Nobody waits for what was forgotten to leave the disk, but an idle cluster's disk should shrink, too.
+        let changed = self.is_behind(hard_state, log) || self.compact_to.is_some();
+        if !changed || self.in_flight.len() >= MAX_IN_FLIGHT {
             return None;
         }
         let entries = log.from(self.handed_index.next()).to_vec();
@@ -83,7 +96,26 @@ impl Disk {
         self.hard_state = hard_state;
         self.handed_index = log.last_index();
         self.in_flight.push_back((self.handed, self.handed_index));
-        Some(Persist { number: self.handed, hard_state, entries, snapshot: None, compact_to: None })
+        let (snapshot, compact_to) = (self.snapshot.take(), self.compact_to.take());
+        Some(Persist { number: self.handed, hard_state, snapshot, compact_to, entries })
+    }
+
+    /// The log begins behind `index` now, what is before may go.
+    pub(crate) fn compacted_to(&mut self, index: LogIndex) {
+        self.compact_to = Some(index);
+    }
+
+    /// A snapshot took the place of the whole log.
+    pub(crate) fn installed(&mut self, snapshot: Snapshot) {
+        // That entries up to here are on disk may no longer be so. It is no lie that could do harm: they are committed.
+        let end = snapshot.meta.index;
+        self.handed_index = end;
+        self.durable_index = self.durable_index.min(end);
+        for (_, last) in &mut self.in_flight {
+            *last = (*last).min(end);
+        }
+        self.compact_to = None;
+        self.snapshot = Some(snapshot);
     }
 
     /// The log was cut: what comes next in these places has to be written anew.
@@ -142,7 +174,7 @@ mod tests {
     fn a_write_of_what_was_cut_off_makes_nothing_durable() {
         let entry = |term, index| LogEntry { term: Term(term), index: LogIndex(index), payload: Payload::Empty };
         let hard_state = HardState::default();
-        let mut log = Log::new(vec![entry(1, 1)]);
+        let mut log = Log::recovered(None, vec![entry(1, 1)], Term(1)).unwrap().0;
         let mut disk = Disk::new(hard_state, LogIndex(1));
         (2..=4).for_each(|index| log.append(entry(1, index)));
         let first = disk.next_write(hard_state, &log).unwrap();

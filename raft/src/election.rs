@@ -11,13 +11,15 @@
 //! * A term is spent only by one whom a majority would elect, so a server that comes back from a partition disturbs
 //!   nobody (dissertation, 9.6).
 //! * Whoever heard a leader within the election timeout, or started that recently, gives no vote at all: neither real
-//!   nor pre- (dissertation, 4.2.3). The leader's lease rests on this, too.
+//!   nor pre- (dissertation, 4.2.3). The leader's lease rests on this, too. Only an election that the leader itself
+//!   asked for, after it gave up its lease, is not held up ([`crate::transfer`]).
 //! * Nobody hears of a candidacy or gets a vote before it is on the disk of the one who gives it.
 
+use crate::planted::PlantedBug;
 use crate::quorum::{self, Tally};
 use crate::raft::{Raft, State};
 use crate::replication::Leader;
-use quorate_protocol::raft::{Payload, RaftBody, RaftMessage};
+use quorate_protocol::raft::{HardState, Payload, RaftBody, RaftMessage};
 use quorate_protocol::{LogIndex, NodeId, Term, Time};
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -32,6 +34,8 @@ pub(crate) struct Campaign {
     pub(crate) ask_again_at: Time,
     /// The write that holds this server's vote for itself.
     own_vote: u64,
+    /// The leader asked for it: see [`crate::transfer`].
+    transfer: bool,
 }
 
 impl Raft {
@@ -51,14 +55,33 @@ impl Raft {
     }
 
     pub(crate) fn may_campaign(&self) -> bool {
-        self.configurations.may_campaign(self.config.id)
+        self.configurations.may_campaign(self.config.id, self.log.commit())
     }
 
     /// Waits anew for a leader.
     pub(crate) fn reset_election_timer(&mut self) {
         let base = self.config.election_timeout;
-        let nanos = u64::try_from(base.as_nanos()).unwrap_or(u64::MAX).max(1);
-        self.election_at = self.now + base + Duration::from_nanos(self.dice.random_range(0..nanos));
+        self.election_at = self.now + base + self.jitter(base);
+    }
+
+    /// The connection to that server was lost. If it is the leader, it has probably ended: a voter asks for pre-votes as
+    /// soon as its own promise to that leader ends, instead of waiting up to twice as long. That is all: whoever heard
+    /// the leader more recently still gives no vote, and a leader that is heard again is followed as before.
+    pub fn handle_unreachable(&mut self, now: Time, id: NodeId) {
+        self.advance_clock(now);
+        let (State::Follower, Some(heard)) = (&self.state, self.heard_leader) else { return };
+        if self.leader != Some(id) || id == self.config.id {
+            return;
+        }
+        // Those who lost the same leader heard it at about the same time, and should not all stand at once.
+        let early = heard + self.config.election_timeout + self.jitter(self.config.heartbeat_interval);
+        self.election_at = self.election_at.min(early);
+    }
+
+    /// A moment more, drawn from nothing to `range`.
+    fn jitter(&mut self, range: Duration) -> Duration {
+        let nanos = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Duration::from_nanos(self.dice.random_range(0..nanos))
     }
 
     /// A server that was always the only voter has nobody to wait for. If there were others, one of them may hold a
@@ -72,30 +95,32 @@ impl Raft {
     fn start_pre_vote(&mut self) {
         self.set_leader(None);
         self.reset_election_timer();
-        self.state = State::PreCandidate(self.new_campaign(0));
+        self.state = State::PreCandidate(self.new_campaign(0, false));
         self.answer_self();
         self.ask_voters();
         self.count_pre_votes();
     }
 
-    fn start_election(&mut self) {
+    /// Stands for election in a new term; with `transfer` because the leader asked for it.
+    pub(crate) fn start_election(&mut self, transfer: bool) {
         let term = self.hard_state.term.next();
         if term == self.hard_state.term {
             // Terms are used up. No cluster lives to see it, and a term must not be used twice.
             return;
         }
         self.counters.elections += 1;
-        self.hard_state.term = term;
-        self.hard_state.vote = Some(self.config.id);
+        self.hard_state = HardState { term, vote: Some(self.config.id) };
+        self.set_leader(None);
         self.reset_election_timer();
         let own_vote = self.disk.number_of(self.hard_state, &self.log);
-        self.state = State::Candidate(self.new_campaign(own_vote));
+        self.state = State::Candidate(self.new_campaign(own_vote, transfer));
         self.ask_voters();
         self.count_votes();
     }
 
-    fn new_campaign(&self, own_vote: u64) -> Campaign {
-        Campaign { answers: BTreeMap::new(), ask_again_at: self.now + self.config.heartbeat_interval, own_vote }
+    fn new_campaign(&self, own_vote: u64, transfer: bool) -> Campaign {
+        let ask_again_at = self.now + self.config.heartbeat_interval;
+        Campaign { answers: BTreeMap::new(), ask_again_at, own_vote, transfer }
     }
 
     fn answer_self(&mut self) {
@@ -115,7 +140,7 @@ impl Raft {
     fn ask_voters(&mut self) {
         let (last_index, last_term) = (self.log.last_index(), self.log.last_term());
         let (State::PreCandidate(campaign) | State::Candidate(campaign)) = &self.state else { return };
-        let real = matches!(self.state, State::Candidate(_));
+        let (real, transfer) = (matches!(self.state, State::Candidate(_)), campaign.transfer);
         let me = self.config.id;
         let unanswered: Vec<NodeId> = self
             .configurations
@@ -127,7 +152,7 @@ impl Raft {
             if real {
                 // Sent before the term and the vote are durable, a crash could make this server stand twice in one
                 // term, the second time with a shorter log and the votes for the first.
-                self.send_durable(to, RaftBody::VoteRequest { last_index, last_term, transfer: false });
+                self.send_durable(to, RaftBody::VoteRequest { last_index, last_term, transfer });
             } else {
                 let term = self.hard_state.term.next();
                 self.send_message(to, RaftMessage { term, body: RaftBody::PreVoteRequest { last_index, last_term } });
@@ -138,7 +163,7 @@ impl Raft {
     fn count_pre_votes(&mut self) {
         let State::PreCandidate(campaign) = &self.state else { return };
         match quorum::tally(self.configurations.latest().voters(), &campaign.answers) {
-            Tally::Won => self.start_election(),
+            Tally::Won => self.start_election(false),
             Tally::Lost => self.state = State::Follower,
             Tally::Open => {}
         }
@@ -225,7 +250,7 @@ impl Raft {
     /// Whether this server promised not to elect anybody yet: see [`Raft::holds_lease`].
     pub(crate) fn hears_leader(&self) -> bool {
         matches!(self.state, State::Leader(_))
-            || self.now < self.votes_from
+            || (self.now < self.votes_from && !self.planted(PlantedBug::PromiseForgotten))
             || self.heard_leader.is_some_and(|heard| self.now.since(heard) < self.config.election_timeout)
     }
 

@@ -1,12 +1,11 @@
 //! The log in memory: what is there, what is committed, what was handed to the application.
 //!
-//! * Entry i is at place i - 1: nothing is ever missing.
+//! * It begins behind a *base*: the last entry that is known to be committed but no longer kept. Entry base + i is at
+//!   place i - 1: nothing behind the base is ever missing.
 //! * Terms never fall from one entry to the next.
-//! * What is committed is never removed.
-//!
-//! All access goes by index through the few functions below, so that a snapshot can later take the place of a prefix.
+//! * What is committed is never removed; from the front, it may be forgotten once a snapshot covers it.
 
-use quorate_protocol::raft::{LogEntry, Payload};
+use quorate_protocol::raft::{LogEntry, Payload, SnapshotMeta};
 use quorate_protocol::{LogIndex, Term};
 
 /// How many committed entries one [`crate::Output::Committed`] holds at most: bounds the copy made after a restart.
@@ -14,6 +13,8 @@ const MAX_COMMITTED_BATCH: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    /// The entry before the first that is kept; zero if all are.
+    base: (LogIndex, Term),
     entries: Vec<LogEntry>,
     commit: LogIndex,
     /// How far committed entries have been handed out.
@@ -21,46 +22,104 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Of entries that were checked by [`check`].
-    pub(crate) fn new(entries: Vec<LogEntry>) -> Log {
-        Log { entries, commit: LogIndex::ZERO, handed: LogIndex::ZERO }
+    /// The log that a disk holds: a snapshot, if there ever was one, and entries that may begin before its end. False
+    /// if none of the entries on disk count any more.
+    ///
+    /// A snapshot is on disk before the log is moved behind it, and may be of entries that only others had on disk. So
+    /// after a crash in between, the log may end before the snapshot does, or hold entries that contradict it: they are
+    /// of earlier terms, were never committed, and are passed over here.
+    pub(crate) fn recovered(
+        snapshot: Option<&SnapshotMeta>,
+        mut entries: Vec<LogEntry>,
+        max_term: Term,
+    ) -> Result<(Log, bool), &'static str> {
+        let covered = snapshot.map_or((LogIndex::ZERO, Term::ZERO), |meta| (meta.index, meta.term));
+        let Some(first) = entries.first() else { return Ok((Log::behind(covered, entries), true)) };
+        if first.index == LogIndex::ZERO || first.index > covered.0.next() {
+            return Err("entries are missing at its beginning");
+        }
+        let before = (first.index.previous(), if first.index == LogIndex(1) { Term::ZERO } else { first.term });
+        if let Some(damage) = check(before, &entries, max_term) {
+            return Err(damage);
+        }
+        let place = usize::try_from(covered.0.0 + 1 - first.index.0).unwrap_or(usize::MAX);
+        // The entry at the end of the snapshot, or the one behind it, tells.
+        let at_end = place.checked_sub(1).and_then(|place| entries.get(place));
+        let behind = entries.get(place);
+        let agrees = match (at_end, behind) {
+            (Some(at_end), _) if at_end.term > covered.1 => return Err("it contradicts the snapshot"),
+            (Some(at_end), _) => at_end.term == covered.1,
+            (None, Some(behind)) => behind.term >= covered.1,
+            (None, None) => false,
+        };
+        if !agrees {
+            return Ok((Log::behind(covered, Vec::new()), false));
+        }
+        let base = if first.index == covered.0.next() {
+            covered
+        } else if first.index == LogIndex(1) {
+            (LogIndex::ZERO, Term::ZERO)
+        } else {
+            // What came before the first is unknown: it becomes the base itself.
+            let first = entries.remove(0);
+            (first.index, first.term)
+        };
+        let mut log = Log::behind(base, entries);
+        (log.commit, log.handed) = (covered.0, covered.0);
+        Ok((log, true))
+    }
+
+    /// Entries that follow a base up to which everything is committed and known to the application.
+    fn behind(base: (LogIndex, Term), entries: Vec<LogEntry>) -> Log {
+        Log { base, entries, commit: base.0, handed: base.0 }
     }
 
     pub(crate) fn entries(&self) -> &[LogEntry] {
         &self.entries
     }
 
+    /// The last entry that is no longer kept.
+    pub(crate) fn base(&self) -> LogIndex {
+        self.base.0
+    }
+
     pub(crate) fn get(&self, index: LogIndex) -> Option<&LogEntry> {
-        self.entries.get(position(index)?)
+        self.entries.get(self.position(index)?)
     }
 
     pub(crate) fn last_index(&self) -> LogIndex {
-        self.entries.last().map_or(LogIndex::ZERO, |entry| entry.index)
+        self.entries.last().map_or(self.base.0, |entry| entry.index)
     }
 
     pub(crate) fn last_term(&self) -> Term {
-        self.entries.last().map_or(Term::ZERO, |entry| entry.term)
+        self.entries.last().map_or(self.base.1, |entry| entry.term)
     }
 
-    /// The term of an entry; zero before the first, `None` beyond the last.
+    /// The term of an entry; of the base, too, but `None` before it and beyond the last.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
-        if index == LogIndex::ZERO { Some(Term::ZERO) } else { self.get(index).map(|entry| entry.term) }
+        if index == self.base.0 { Some(self.base.1) } else { self.get(index).map(|entry| entry.term) }
     }
 
     pub(crate) fn commit(&self) -> LogIndex {
         self.commit
     }
 
-    /// The last entry at or before `index` whose term is at most `term`; zero if there is none.
-    pub(crate) fn last_at_or_before(&self, index: LogIndex, term: Term) -> LogIndex {
-        let end = usize::try_from(index.0).unwrap_or(usize::MAX).min(self.entries.len());
+    /// The last entry that was handed out as committed, or came with a snapshot.
+    pub(crate) fn handed(&self) -> LogIndex {
+        self.handed
+    }
+
+    /// The last entry at or before `index` whose term is at most `term`; `None` if it would be before the base.
+    pub(crate) fn last_at_or_before(&self, index: LogIndex, term: Term) -> Option<LogIndex> {
+        let end = usize::try_from(index.0.checked_sub(self.base.0.0)?).unwrap_or(usize::MAX).min(self.entries.len());
         let upper = self.entries.get(..end).unwrap_or_default();
-        LogIndex(upper.partition_point(|entry| entry.term <= term) as u64)
+        let count = upper.partition_point(|entry| entry.term <= term) as u64;
+        (count > 0 || self.base.1 <= term).then_some(LogIndex(self.base.0.0 + count))
     }
 
     /// Everything from `index` on.
     pub(crate) fn from(&self, index: LogIndex) -> &[LogEntry] {
-        position(index).and_then(|start| self.entries.get(start..)).unwrap_or_default()
+        self.position(index).and_then(|start| self.entries.get(start..)).unwrap_or_default()
     }
 
     /// As many entries from `index` on as fit into `max_bytes`, but at least one if there is one; and their size.
@@ -90,7 +149,7 @@ impl Log {
             "a committed entry is never removed: {index} is, {} is the commit index",
             self.commit
         );
-        if let Some(length) = position(index) {
+        if let Some(length) = self.position(index) {
             self.entries.truncate(length);
         }
     }
@@ -107,6 +166,27 @@ impl Log {
         let batch: Vec<LogEntry> = self.from(self.handed.next()).iter().take(ready).cloned().collect();
         self.handed = batch.last()?.index;
         Some(batch)
+    }
+
+    /// Forgets everything up to `index`, which the application has.
+    pub(crate) fn compact_to(&mut self, index: LogIndex) {
+        assert!(index <= self.handed, "only what the application has is forgotten: it has {}", self.handed);
+        let Some(entry) = self.get(index) else { return };
+        self.base = (entry.index, entry.term);
+        let count = self.entries.partition_point(|entry| entry.index <= index);
+        self.entries.drain(..count);
+    }
+
+    /// Begins again behind a snapshot: nothing that was here is known to agree with it. (To keep what stood behind its
+    /// end is a mistake that is only made on purpose.)
+    pub(crate) fn install(&mut self, meta: &SnapshotMeta, keeps_suffix: bool) {
+        assert!(meta.index > self.commit, "a snapshot takes nothing back: it ends at {}", meta.index);
+        let suffix = if keeps_suffix { self.from(meta.index.next()).to_vec() } else { Vec::new() };
+        *self = Log::behind((meta.index, meta.term), suffix);
+    }
+
+    fn position(&self, index: LogIndex) -> Option<usize> {
+        index.0.checked_sub(self.base.0.0)?.checked_sub(1).and_then(|position| usize::try_from(position).ok())
     }
 }
 
@@ -143,10 +223,6 @@ fn size(entry: &LogEntry) -> usize {
         }
 }
 
-fn position(index: LogIndex) -> Option<usize> {
-    index.0.checked_sub(1).and_then(|position| usize::try_from(position).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,9 +238,9 @@ mod tests {
 
     #[test]
     fn finds_the_last_entry_of_a_term() {
-        let log = Log::new(entries(&[1, 1, 2, 4, 4, 7]));
+        let log = Log::recovered(None, entries(&[1, 1, 2, 4, 4, 7]), Term(7)).unwrap().0;
         let check = |index, term, expected| {
-            assert_eq!(log.last_at_or_before(LogIndex(index), Term(term)), LogIndex(expected), "{index} {term}");
+            assert_eq!(log.last_at_or_before(LogIndex(index), Term(term)), Some(LogIndex(expected)), "{index} {term}");
         };
         check(6, 7, 6);
         check(6, 6, 5);
@@ -178,7 +254,7 @@ mod tests {
 
     #[test]
     fn batches_by_bytes_but_never_empty() {
-        let log = Log::new(entries(&[1; 10]));
+        let log = Log::recovered(None, entries(&[1; 10]), Term(1)).unwrap().0;
         let check = |from, max, expected| assert_eq!(log.batch(LogIndex(from), max).0.len(), expected, "{from} {max}");
         check(1, 1000, 6);
         check(8, 1000, 3);
@@ -189,7 +265,7 @@ mod tests {
 
     #[test]
     fn hands_out_each_committed_entry_once() {
-        let mut log = Log::new(entries(&[1; 3000]));
+        let mut log = Log::recovered(None, entries(&[1; 3000]), Term(1)).unwrap().0;
         assert_eq!(log.next_committed(), None);
         log.commit_to(LogIndex(2500));
         let mut seen = Vec::new();

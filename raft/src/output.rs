@@ -16,8 +16,9 @@ pub enum Output {
     },
     /// Write this to disk, in the order of the numbers, then call [`crate::Raft::handle_persisted`].
     Persist(Persist),
-    /// Apply these: in order, each exactly once in the life of this process. After a restart they start again from
-    /// index 1.
+    /// Apply these: in order, each exactly once in the life of this process. After a restart they start again behind
+    /// the snapshot that the server was started with, or from index 1; after [`crate::Raft::install_snapshot`] they go
+    /// on behind that one.
     Committed(Vec<LogEntry>),
     /// This server was the leader after [`crate::Raft::read_index`] was called: what is applied up to `index` answers
     /// it.
@@ -49,31 +50,65 @@ pub enum Output {
         /// In which term.
         term: Term,
     },
+    /// What this peer needs next was compacted away: answer with [`crate::Raft::send_snapshot`], now or later. Comes
+    /// again if nothing happens for an election timeout.
+    SnapshotNeeded {
+        /// The peer.
+        to: NodeId,
+    },
+    /// Answer with [`crate::Raft::snapshot_chunk`] and send what it gives, or call [`crate::Raft::abandon_snapshot`].
+    /// The next part is asked for after that. Parts come in order; after a loss they go back to an earlier one.
+    SendSnapshotChunk {
+        /// The peer.
+        to: NodeId,
+        /// Which snapshot.
+        meta: SnapshotMeta,
+        /// Which part of it, from 0.
+        number: u64,
+    },
+    /// No peer is sent the snapshot that ends there any more: what was held for it can go.
+    SnapshotDone {
+        /// Where it ends.
+        index: LogIndex,
+    },
+    /// All parts of a snapshot are here. Look whether they are one and call [`crate::Raft::install_snapshot`] or
+    /// [`crate::Raft::reject_snapshot`].
+    SnapshotReceived {
+        /// What comes with it; vouched for by the leader.
+        meta: SnapshotMeta,
+        /// Its parts.
+        chunks: Vec<Bytes>,
+    },
 }
 
-/// A write to disk: all of it or nothing of it, as one commit. Several may be joined, keeping their order.
+/// A snapshot, as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Where it ends, and the configuration there.
+    pub meta: SnapshotMeta,
+    /// The application's state, in parts.
+    pub chunks: Vec<Bytes>,
+}
+
+/// A write to disk: all of it or nothing of it, as one commit. Several may be joined, keeping their order. Within one,
+/// the order is: snapshot, `compact_to`, `entries`.
+///
+/// A snapshot may be a file beside that commit. It must be durable **before** it: the log that it replaces is then still
+/// there after a crash, and [`crate::Raft::new`] knows what to make of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persist {
     /// Counts up by one from 1 in the life of this process.
     pub number: u64,
     /// Replaces the one on disk.
     pub hard_state: HardState,
-    /// Replaces everything on disk from the index of the first of these on; if empty, the log stays as it is.
-    pub entries: Vec<LogEntry>,
-    /// A leader's snapshot: replaces the one on disk. Entries up to its index are no longer needed; those after it
-    /// stay only if the entry at its index is on disk with its term.
+    /// Replaces **the whole log** on disk, entries behind its end, too; and the snapshot, unless one is there that ends
+    /// later.
     pub snapshot: Option<Snapshot>,
-    /// Entries below this are no longer needed: a snapshot on disk covers them.
+    /// A snapshot on disk ends here or later, entries up to here are no longer needed. They may go later, or in steps.
     pub compact_to: Option<LogIndex>,
-}
-
-/// A snapshot as it is kept and sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// What Raft must know about it.
-    pub meta: SnapshotMeta,
-    /// The state, in parts that are opaque to Raft.
-    pub chunks: Vec<Bytes>,
+    /// Replaces everything on disk from the index of the first of these on; if empty, the log stays as it is. The first
+    /// follows the last one on disk, or the end of the snapshot, or is one on disk.
+    pub entries: Vec<LogEntry>,
 }
 
 /// What a server is at the moment.
@@ -128,6 +163,12 @@ pub struct Counters {
     pub appends_rejected: u64,
     /// Messages given up because too many waited for a slow disk.
     pub withheld_dropped: u64,
+    /// Snapshots that took the place of this server's log.
+    pub snapshots_installed: u64,
+    /// Snapshots that were received and were damaged, or too large.
+    pub snapshots_rejected: u64,
+    /// Times this server, as the leader, began to hand over.
+    pub transfers: u64,
 }
 
 /// Only the leader can do this.
@@ -174,6 +215,46 @@ pub enum ChangeError {
     TooManyVoters(usize),
 }
 
+/// Why the leadership is not handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// Ask the leader.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// One at a time.
+    #[error("the leadership is being handed to server {0}; wait until that is done")]
+    InProgress(NodeId),
+    /// Nothing to do.
+    #[error("this server leads already")]
+    LeadsAlready,
+    /// A learner and a stranger cannot lead.
+    #[error("server {0} has no vote; make it a voter first")]
+    NoVoter(NodeId),
+    /// It would only cost time in which nobody leads.
+    #[error("server {0} was not heard lately; name another one")]
+    NotHeard(NodeId),
+    /// There is no other voter, or none is heard.
+    #[error("no other voter is heard; there is nobody to lead instead")]
+    NobodyElse,
+}
+
+/// Why the quorum is not given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// There is a quorum, or was a moment ago.
+    #[error("server {0} leads, or did so a moment ago: the quorum is not lost; take servers out with its help")]
+    LeaderHeard(NodeId),
+    /// There may be one: so shortly after its start a server has heard nobody.
+    #[error("there may be a leader; wait until none was heard for ten election timeouts, then try again")]
+    TooEarly,
+    /// It has no data that could be recovered.
+    #[error("this server takes no part in its cluster; recover one that does")]
+    NoMember,
+    /// The only voter needs nobody.
+    #[error("this server is the only voter; it leads without help")]
+    NothingLost,
+}
+
 /// Why a server cannot start from what it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
@@ -190,6 +271,11 @@ pub enum StartError {
 pub struct PeerProgress {
     /// The last entry known to be on its disk.
     pub match_index: LogIndex,
+    /// The term of that entry; `None` if it is so far behind that this is compacted away.
+    pub match_term: Option<Term>,
     /// How long ago it was heard.
     pub last_contact: std::time::Duration,
+    /// Whether it gets new entries about as fast as they come: what the log held when it was last looked at reached its
+    /// disk within an election timeout (dissertation, 4.2.1).
+    pub caught_up: bool,
 }

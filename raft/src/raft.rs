@@ -6,8 +6,10 @@ use crate::election::Campaign;
 use crate::log::{self, Log};
 use crate::membership::History;
 use crate::output::{AlreadyBootstrapped, Counters, NotLeader, Output, Role, StartError};
+use crate::planted::PlantedBug;
 use crate::replication::Leader;
-use quorate_protocol::raft::{Configuration, HardState, LogEntry, Payload, RaftBody, RaftMessage};
+use crate::snapshot::{self, Receiving};
+use quorate_protocol::raft::{Configuration, HardState, LogEntry, Payload, RaftBody, RaftMessage, SnapshotMeta};
 use quorate_protocol::{LogIndex, NodeId, Term, Time};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -45,6 +47,8 @@ pub struct Raft {
     pub(crate) votes_from: Time,
     /// When to stand for election, if no leader is heard before.
     pub(crate) election_at: Time,
+    /// A snapshot of which some parts have come.
+    pub(crate) receiving: Option<Receiving>,
     /// The last heartbeat round this server started, in whatever term.
     pub(crate) round: u64,
     pub(crate) outputs: VecDeque<Output>,
@@ -61,32 +65,51 @@ pub(crate) enum State {
 }
 
 impl Raft {
-    /// A server that starts, or starts again, with what its disk holds: the hard state and all entries from index 1 on.
+    /// A server that starts, or starts again, with what its disk holds: the hard state, the latest snapshot if there is
+    /// one, and the entries behind it. The entries may begin before the snapshot ends, and end before it, but nothing
+    /// may be missing between the two.
     ///
-    /// It knows of nothing that is committed until a leader, perhaps itself, tells. A server that is the only voter of
-    /// every configuration it has stands for election at once.
+    /// What the snapshot covers is committed and taken to be applied. Of what follows it, nothing is known to be
+    /// committed until a leader, perhaps itself, tells. A server that is the only voter of every configuration it has
+    /// stands for election at once.
     ///
     /// # Errors
-    /// If the entries are not a log that this hard state may have, or the settings make no sense.
-    pub fn new(config: Config, hard_state: HardState, entries: Vec<LogEntry>, now: Time) -> Result<Raft, StartError> {
+    /// If the entries are not a log that this hard state and snapshot may have, or the settings make no sense.
+    pub fn new(
+        config: Config,
+        hard_state: HardState,
+        snapshot: Option<SnapshotMeta>,
+        entries: Vec<LogEntry>,
+        now: Time,
+    ) -> Result<Raft, StartError> {
         config.check()?;
-        if let Some(damage) = log::check((LogIndex::ZERO, Term::ZERO), &entries, hard_state.term) {
-            return Err(StartError::Log(damage));
+        let snapshot = snapshot.as_ref();
+        if snapshot.is_some_and(|meta| !snapshot::is_well_formed(meta, meta.term)) {
+            return Err(StartError::Log("the snapshot's index, term or configuration is impossible"));
         }
-        let configurations = History::of(&entries);
-        let log = Log::new(entries);
+        let (log, counts) = Log::recovered(snapshot, entries, hard_state.term).map_err(StartError::Log)?;
+        let mut disk = Disk::new(hard_state, log.last_index());
+        let base = log.base();
+        if !counts {
+            disk.compacted_to(base);
+        }
         let mut raft = Raft {
             dice: ChaCha8Rng::seed_from_u64(config.seed),
             now,
-            hard_state,
-            disk: Disk::new(hard_state, log.last_index()),
+            // A snapshot is on disk a moment before the term that came with it. No vote was given in that one.
+            hard_state: match snapshot {
+                Some(meta) if meta.term > hard_state.term => HardState { term: meta.term, vote: None },
+                _ => hard_state,
+            },
+            disk,
+            configurations: History::of(snapshot, log.from(log.commit().next())),
             log,
-            configurations,
             state: State::Follower,
             leader: None,
             heard_leader: None,
             votes_from: now + config.election_timeout,
             election_at: now,
+            receiving: None,
             round: 0,
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -138,7 +161,7 @@ impl Raft {
             RaftBody::PreVoteReply { granted } if granted || term <= self.hard_state.term => {
                 return self.handle_pre_vote_reply(from, term, granted);
             }
-            RaftBody::VoteRequest { .. } if term >= self.hard_state.term && self.hears_leader() => {
+            RaftBody::VoteRequest { transfer: false, .. } if term >= self.hard_state.term && self.hears_leader() => {
                 self.counters.votes_ignored += 1;
                 return;
             }
@@ -151,6 +174,7 @@ impl Raft {
             self.hard_state = HardState { term, vote: None };
             self.become_follower();
             self.set_leader(None);
+            self.receiving = None;
         }
         match body {
             RaftBody::VoteRequest { last_index, last_term, .. } => {
@@ -168,7 +192,11 @@ impl Raft {
             RaftBody::HeartbeatReply { round } => self.handle_heartbeat_reply(from, round),
             // A refusal that told of a later term: it did its work above.
             RaftBody::PreVoteRequest { .. } | RaftBody::PreVoteReply { .. } => {}
-            RaftBody::TimeoutNow | RaftBody::SnapshotChunk { .. } | RaftBody::SnapshotChunkReply { .. } => {}
+            RaftBody::TimeoutNow => self.handle_timeout_now(from),
+            RaftBody::SnapshotChunk { meta, number, bytes, last } => {
+                self.handle_snapshot_chunk(from, meta, number, bytes, last);
+            }
+            RaftBody::SnapshotChunkReply { index, next } => self.handle_snapshot_chunk_reply(from, index, next),
         }
     }
 
@@ -198,7 +226,10 @@ impl Raft {
     pub fn deadline(&self) -> Option<Time> {
         match &self.state {
             State::Leader(leader) if leader.peers.is_empty() => None,
-            State::Leader(leader) => Some(self.quorum_deadline().unwrap_or(Time::NEVER).min(leader.heartbeat_at)),
+            State::Leader(leader) => {
+                let transfer_ends = leader.transfer.as_ref().map_or(Time::NEVER, |transfer| transfer.ends);
+                Some(self.quorum_deadline().unwrap_or(Time::NEVER).min(leader.heartbeat_at).min(transfer_ends))
+            }
             State::Follower => self.may_campaign().then_some(self.election_at),
             State::PreCandidate(campaign) | State::Candidate(campaign) => {
                 let asking = campaign.ask_again_at;
@@ -214,7 +245,12 @@ impl Raft {
             // Appends leave before the write: the followers' disks work while ours does.
             self.flush_reads();
             self.flush_appends();
-            self.outputs.extend(self.disk.next_write(self.hard_state, &self.log).map(Output::Persist));
+            self.flush_snapshots();
+            let mut write = self.disk.next_write(self.hard_state, &self.log);
+            if let Some(write) = write.as_mut().filter(|_| self.planted(PlantedBug::VoteNotWritten)) {
+                write.hard_state.vote = None;
+            }
+            self.outputs.extend(write.map(Output::Persist));
             self.outputs.extend(self.log.next_committed().map(Output::Committed));
         }
         self.outputs.pop_front()
@@ -253,6 +289,11 @@ impl Raft {
         self.log.last_index()
     }
 
+    /// The last entry that was handed out as committed, or that a snapshot brought: what the application's state is.
+    pub fn handed_index(&self) -> LogIndex {
+        self.log.handed()
+    }
+
     /// The configuration in force, committed or not; empty before there is any.
     pub fn configuration(&self) -> &Configuration {
         self.configurations.latest()
@@ -266,7 +307,7 @@ impl Raft {
         }
     }
 
-    /// The log, from index 1 on: for checkers.
+    /// The log in memory, behind what was compacted away: for checkers.
     pub fn entries(&self) -> &[LogEntry] {
         self.log.entries()
     }
@@ -291,6 +332,7 @@ impl Raft {
                 self.reset_election_timer();
                 let lost = |context| Output::ReadLost { context };
                 self.outputs.extend(leader.reads.into_contexts().map(lost));
+                self.outputs.extend(leader.snapshots.into_iter().map(|index| Output::SnapshotDone { index }));
                 self.outputs.push_back(Output::LostLeadership { term: leader.term });
             }
         }
@@ -318,6 +360,7 @@ impl Raft {
                     && *previous_term <= term
                     && log::check((*previous_index, *previous_term), entries, term).is_none()
             }
+            RaftBody::SnapshotChunk { meta, .. } => snapshot::is_well_formed(meta, term),
             _ => true,
         }
     }
@@ -328,7 +371,7 @@ impl Raft {
         match body {
             RaftBody::VoteRequest { .. } => self.send(from, RaftBody::VoteReply { granted: false }),
             // One that stood and lost in a partition is otherwise deaf to the leader, whose term is lower, for ever.
-            RaftBody::Append { .. } | RaftBody::Heartbeat { .. } => {
+            RaftBody::Append { .. } | RaftBody::Heartbeat { .. } | RaftBody::SnapshotChunk { .. } => {
                 self.send(from, RaftBody::HeartbeatReply { round: 0 });
             }
             _ => {}
@@ -350,7 +393,9 @@ impl Raft {
     pub(crate) fn send_durable(&mut self, to: NodeId, body: RaftBody) {
         let message = RaftMessage { term: self.hard_state.term, body };
         let number = self.disk.number_of(self.hard_state, &self.log);
-        if self.disk.holds(number) {
+        let early = matches!(message.body, RaftBody::AppendAccepted { .. })
+            && self.planted(PlantedBug::AcknowledgedBeforeWritten);
+        if early || self.disk.holds(number) {
             self.send_message(to, message);
         } else {
             self.counters.withheld_dropped += self.disk.withhold(number, to, message);

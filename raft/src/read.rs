@@ -11,6 +11,7 @@
 //! etcd-io/etcd#20418.)
 
 use crate::output::{NotLeader, Output};
+use crate::planted::PlantedBug;
 use crate::raft::{Raft, State};
 use quorate_protocol::raft::RaftBody;
 use quorate_protocol::{LogIndex, NodeId, Time};
@@ -87,8 +88,12 @@ impl Raft {
     /// Only the leader can tell.
     pub fn read_index(&mut self, now: Time, context: u64) -> Result<(), NotLeader> {
         self.advance_clock(now);
+        let joins_round = self.planted(PlantedBug::ReadJoinsRound);
         let State::Leader(leader) = &mut self.state else { return Err(self.not_leader()) };
-        if !leader.reads.add(context) {
+        if joins_round && let Some(asked) = leader.reads.asked.back_mut() {
+            leader.reads.count += 1;
+            asked.contexts.push(context);
+        } else if !leader.reads.add(context) {
             self.outputs.push_back(Output::ReadLost { context });
         }
         Ok(())
@@ -98,12 +103,21 @@ impl Raft {
     /// committed an entry of its term (before, it may not know what is committed), and a majority promised not to
     /// elect another one yet.
     ///
+    /// False while the leadership is handed over, and in the rest of a term in which that was tried.
+    ///
     /// True until an election timeout less the allowed drift of clocks, a tenth, after a heartbeat was **sent** that
     /// a majority has answered. A follower keeps the promise over restarts by giving no vote for an election timeout
     /// after its start.
     pub fn holds_lease(&self, now: Time) -> bool {
         let State::Leader(leader) = &self.state else { return false };
         if self.log.commit() < leader.term_start {
+            return false;
+        }
+        if self.planted(PlantedBug::LeaseWithoutEnd) {
+            return true;
+        }
+        let handing_over = leader.transfer.is_some() || leader.lease_given_up;
+        if handing_over && !self.planted(PlantedBug::TransferKeepsLease) {
             return false;
         }
         let sent = leader.reached(self.configurations.latest(), self.config.id, Some(now), |peer| peer.acked_sent);
@@ -141,18 +155,21 @@ impl Raft {
         for (to, body) in messages {
             self.send(to, body);
         }
+        self.repeat_transfer();
+        self.abandon_silent_peers();
         self.confirm_reads();
     }
 
     pub(crate) fn handle_heartbeat_reply(&mut self, from: NodeId, round: u64) {
-        let (now, patience) = (self.now, self.config.heartbeat_interval);
+        let (now, patience, snapshot_patience) =
+            (self.now, self.config.heartbeat_interval, self.config.election_timeout);
         let State::Leader(leader) = &mut self.state else { return self.counters.stale += 1 };
         if round > self.round {
             return self.counters.malformed += 1;
         }
         let Some(peer) = leader.peers.get_mut(&from) else { return self.counters.stale += 1 };
         peer.heard = now;
-        peer.answered_heartbeat(now, patience);
+        peer.answered_heartbeat(now, patience, snapshot_patience);
         if round > peer.acked_round {
             peer.acked_round = round;
             peer.acked_sent = leader.reads.sent(round).or(peer.acked_sent);

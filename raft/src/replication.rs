@@ -1,14 +1,16 @@
 //! Bringing one log to all servers: the leader's side, then the follower's.
 
 use crate::output::{NotLeader, PeerProgress};
+use crate::planted::PlantedBug;
 use crate::progress::Progress;
 use crate::quorum;
 use crate::raft::{Raft, State};
 use crate::read::Reads;
+use crate::transfer::Transfer;
 use bytes::Bytes;
 use quorate_protocol::raft::{Configuration, LogEntry, Payload, RaftBody};
 use quorate_protocol::{LogIndex, NodeId, Term, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What only a leader has.
 #[derive(Debug)]
@@ -23,11 +25,26 @@ pub(crate) struct Leader {
     pub(crate) heartbeat_at: Time,
     /// Reads that wait to be confirmed.
     pub(crate) reads: Reads,
+    /// Where the snapshots end that were being sent when that was last looked at.
+    pub(crate) snapshots: BTreeSet<LogIndex>,
+    /// The leadership is being handed over.
+    pub(crate) transfer: Option<Transfer>,
+    /// Somebody was told to stand for election in spite of this leader: there is no lease in this term any more.
+    pub(crate) lease_given_up: bool,
 }
 
 impl Leader {
     pub(crate) fn new(term: Term, term_start: LogIndex) -> Leader {
-        Leader { peers: BTreeMap::new(), term, term_start, heartbeat_at: Time::NEVER, reads: Reads::default() }
+        Leader {
+            peers: BTreeMap::new(),
+            term,
+            term_start,
+            heartbeat_at: Time::NEVER,
+            reads: Reads::default(),
+            snapshots: BTreeSet::new(),
+            transfer: None,
+            lease_given_up: false,
+        }
     }
 
     /// The greatest value that a majority of the voters has reached; see [`quorum::reached`].
@@ -51,12 +68,10 @@ impl Raft {
     /// It travels with the next call of [`Raft::poll`], together with whatever else was proposed before that.
     ///
     /// # Errors
-    /// Says who leads.
+    /// Says who leads, or nobody while this server hands over the leadership.
     pub fn propose(&mut self, now: Time, command: Bytes) -> Result<(Term, LogIndex), NotLeader> {
         self.advance_clock(now);
-        if !matches!(self.state, State::Leader(_)) {
-            return Err(self.not_leader());
-        }
+        self.accepting_leader()?;
         Ok((self.hard_state.term, self.append_as_leader(Payload::Command(command))))
     }
 
@@ -64,7 +79,12 @@ impl Raft {
     pub fn progress(&self, id: NodeId) -> Option<PeerProgress> {
         let State::Leader(leader) = &self.state else { return None };
         let peer = leader.peers.get(&id)?;
-        Some(PeerProgress { match_index: peer.match_index, last_contact: self.now.since(peer.heard) })
+        Some(PeerProgress {
+            match_index: peer.match_index,
+            match_term: self.log.term_at(peer.match_index),
+            last_contact: self.now.since(peer.heard),
+            caught_up: peer.is_caught_up(self.now, self.config.election_timeout),
+        })
     }
 
     pub(crate) fn append_as_leader(&mut self, payload: Payload) -> LogIndex {
@@ -91,6 +111,7 @@ impl Raft {
 
     /// What is due on a leader.
     pub(crate) fn handle_leader_timeout(&mut self) {
+        self.end_transfer_when_due();
         if self.quorum_deadline().is_some_and(|deadline| self.now >= deadline) {
             // Cut off: let clients ask those who may have elected another one (dissertation, 6.2).
             self.counters.quorum_lost += 1;
@@ -133,8 +154,9 @@ impl Raft {
         }
         let Some(peer) = leader.peers.get_mut(&from) else { return self.counters.stale += 1 };
         peer.heard = self.now;
-        peer.accepted(match_index);
+        peer.accepted(self.now, &self.log, match_index, self.config.election_timeout);
         self.advance_commit();
+        self.advance_transfer();
     }
 
     pub(crate) fn handle_append_rejected(
@@ -163,13 +185,15 @@ impl Raft {
     /// 3.7).
     pub(crate) fn advance_commit(&mut self) {
         let State::Leader(leader) = &self.state else { return };
-        let own = self.disk.durable_index();
+        let early = self.planted(PlantedBug::OwnDiskCountedEarly);
+        let own = if early { self.log.last_index() } else { self.disk.durable_index() };
         let reached = leader.reached(self.configurations.latest(), self.config.id, own, |peer| peer.match_index);
         let Some(index) = reached.filter(|index| *index > self.log.commit()) else { return };
-        if self.log.term_at(index) != Some(self.hard_state.term) {
+        let own_term = self.log.term_at(index) == Some(self.hard_state.term);
+        if !own_term && !self.planted(PlantedBug::EarlierTermCounted) {
             return;
         }
-        self.commit_to(index);
+        self.log.commit_to(index);
         let configuration = self.configurations.latest();
         if self.configurations.latest_index() <= index && !configuration.is_voter(self.config.id) {
             // Its own removal is done (dissertation, 4.2.2).
@@ -201,7 +225,7 @@ impl Raft {
             // The leader believes that we acknowledged what we do not have.
             self.counters.contradictory += 1;
         } else if commit_index > self.log.commit() {
-            self.commit_to(commit_index);
+            self.log.commit_to(commit_index);
         }
         self.send(from, RaftBody::HeartbeatReply { round });
     }
@@ -211,24 +235,27 @@ impl Raft {
         from: NodeId,
         previous_index: LogIndex,
         previous_term: Term,
-        entries: Vec<LogEntry>,
+        mut entries: Vec<LogEntry>,
         commit_index: LogIndex,
     ) {
         if !self.observe_leader(from) {
             return;
         }
-        if self.log.term_at(previous_index) != Some(previous_term) {
-            let hint_index = self.log.last_at_or_before(previous_index, previous_term);
+        let match_index = entries.last().map_or(previous_index, |entry| entry.index);
+        if previous_index < self.log.base() {
+            // It begins with what is committed and no longer kept here: that need not be compared, only the rest.
+            entries.retain(|entry| entry.index >= self.log.base());
+        } else if self.log.term_at(previous_index) != Some(previous_term) {
+            let hint_index = self.log.last_at_or_before(previous_index, previous_term).unwrap_or(self.log.base());
             let hint_term = self.log.term_at(hint_index).unwrap_or_default();
             return self.send(from, RaftBody::AppendRejected { previous_index, hint_index, hint_term });
         }
-        let match_index = entries.last().map_or(previous_index, |entry| entry.index);
         if !self.take_entries(entries) {
             return self.counters.contradictory += 1;
         }
         let commit = commit_index.min(match_index);
         if commit > self.log.commit() {
-            self.commit_to(commit);
+            self.log.commit_to(commit);
         }
         self.send_durable(from, RaftBody::AppendAccepted { match_index });
     }
@@ -236,6 +263,12 @@ impl Raft {
     /// Appends what is not there yet; what is there and differs is cut off first. False, and nothing done, if that
     /// would undo what is committed.
     fn take_entries(&mut self, entries: Vec<LogEntry>) -> bool {
+        if self.planted(PlantedBug::AppendCutsOff)
+            && let Some(last) = entries.last().map(|entry| entry.index.max(self.log.commit()))
+            && last < self.log.last_index()
+        {
+            self.truncate_from(last.next());
+        }
         let known = entries.iter().take_while(|entry| self.log.term_at(entry.index) == Some(entry.term)).count();
         let Some(first) = entries.get(known).map(|entry| entry.index) else { return true };
         if first <= self.log.commit() {
@@ -248,10 +281,6 @@ impl Raft {
         true
     }
 
-    fn commit_to(&mut self, index: LogIndex) {
-        self.log.commit_to(index);
-        self.configurations.commit_to(index);
-    }
     pub(crate) fn append_entry(&mut self, entry: LogEntry) {
         self.configurations.append(&entry);
         self.log.append(entry);

@@ -139,3 +139,101 @@ fn size(change: &Change) -> usize {
         Change::Delete { key, .. } => key.len(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scene;
+    use quorate_protocol::{Answer, KvRead, KvWrite, Read, Write};
+
+    /// What happened since an index, as `+key` and `-key`, and up to where; or since when it is known.
+    fn changes(scene: &Scene, of: Selection, after: u64, limit: u32) -> Result<(String, u64), u64> {
+        match scene.read(&Read::Kv(KvRead::Changes { of, after: LogIndex(after), limit })).0 {
+            Answer::Changes(Changes::Known { changes, up_to }) => {
+                let signed = changes.iter().map(|change| match change {
+                    Change::Put(row) => format!("+{}", row.key),
+                    Change::Delete { key, .. } => format!("-{key}"),
+                });
+                Ok((signed.collect::<Vec<_>>().join(" "), up_to.0))
+            }
+            Answer::Changes(Changes::Compacted { since }) => Err(since.0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn below(prefix: &str) -> Selection {
+        Selection::Prefix(prefix.to_owned())
+    }
+
+    fn known(changes: &str, up_to: u64) -> Result<(String, u64), u64> {
+        Ok((changes.to_owned(), up_to))
+    }
+
+    #[test]
+    fn every_change_once_and_in_order() {
+        let mut scene = Scene::new();
+        scene.put("a/1", "");
+        scene.put("b", "");
+        scene.put("a/2", "");
+        scene.kv(KvWrite::DeletePrefix { prefix: "a/".to_owned() });
+        scene.put("b", "");
+        assert_eq!(changes(&scene, below(""), 0, 9), known("+a/1 +b +a/2 -a/1 -a/2", 6));
+        assert_eq!(changes(&scene, below("a/"), 2, 9), known("+a/2 -a/1 -a/2", 6));
+        assert_eq!(changes(&scene, below(""), 0, 2), known("+a/1 +b", 3));
+        assert_eq!(changes(&scene, below("a/"), 4, 1), known("-a/1 -a/2", 6), "one write is never parted");
+        assert_eq!(changes(&scene, Selection::Key("b".to_owned()), 3, 9), known("", 6), "nothing changed for it");
+        assert_eq!(changes(&scene, below(""), 99, 9), known("", 99));
+    }
+
+    #[test]
+    fn quiet_keys_are_not_forgotten_because_of_busy_ones() {
+        let mut scene = Scene::new();
+        scene.put("quiet/a", "1");
+        let seen = scene.store.applied_index().0;
+        for n in 0..20 {
+            scene.put("busy", &n.to_string());
+        }
+        let now = scene.store.applied_index().0;
+        let key = || Selection::Key("quiet/a".to_owned());
+        assert_eq!(changes(&scene, below("quiet/"), seen, 9), known("", now), "its ring is long past that");
+        assert!(changes(&scene, below(""), seen, 9).is_err() && changes(&scene, below("quiet/"), 1, 9).is_err());
+        scene.put("quiet/a", "2");
+        assert_eq!(changes(&scene, below("quiet/"), seen, 9), known("+quiet/a", now + 1));
+        assert_eq!(changes(&scene, key(), seen, 9), known("+quiet/a", now + 1));
+        scene.put("quiet/b", "1");
+        assert_eq!(changes(&scene, below("quiet/"), seen, 9), known("+quiet/a +quiet/b", now + 2));
+        for n in 0..20 {
+            scene.put("busy", &n.to_string());
+        }
+        assert!(changes(&scene, key(), seen, 9).is_err(), "what happened to it is not there any more");
+    }
+
+    #[test]
+    fn a_write_that_is_larger_than_the_memory_is_not_kept_in_half() {
+        let mut scene = Scene::new();
+        for n in 0..20 {
+            scene.put(&format!("k{n}"), "");
+        }
+        let before = scene.store.applied_index().0;
+        scene.write(&Write::Kv(KvWrite::DeletePrefix { prefix: String::new() }));
+        assert_eq!(changes(&scene, below(""), before, 99), Err(before + 1));
+        assert_eq!(changes(&scene, below(""), before + 1, 99), known("", before + 1));
+    }
+
+    #[test]
+    fn large_values_are_kept_within_bounds() {
+        let mut scene = Scene::new();
+        let large = "x".repeat(crate::MAX_VALUE_SIZE);
+        let ring = |scene: &Scene| scene.store.state().changes.bytes;
+        scene.put("a", &large);
+        assert_eq!(ring(&scene), large.len() + 1);
+        scene.put("b", "");
+        for n in 0..5 {
+            scene.put("a", &format!("{n}{}", &large[1..]));
+        }
+        scene.put("b", "1");
+        scene.put("b", "2");
+        let kept = scene.store.state().changes.ring.iter().map(|recorded| size(&recorded.change)).sum::<usize>();
+        assert_eq!(ring(&scene), kept, "what was dropped does not count any more");
+    }
+}

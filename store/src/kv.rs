@@ -2,6 +2,7 @@
 
 use crate::edit::Edit;
 use crate::planted::Bug;
+use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 use quorate_protocol::{Entry, KvWrite, Lock, LogIndex, Outcome, Page, Pair, Row, SessionId, Timer};
 use std::borrow::Borrow;
@@ -293,14 +294,14 @@ impl Edit<'_> {
         if let Err(why) = check_pair(pair) {
             return Outcome::Refused(why);
         }
-        let existing = self.state.kv.entry(&pair.key);
-        let found = existing.map_or(LogIndex::ZERO, |row| row.modify_index);
-        let lock = existing.map_or_else(Lock::default, |row| row.lock);
+        let existing = self.state.kv.entry(&pair.key).cloned();
+        let found = existing.as_ref().map_or(LogIndex::ZERO, |row| row.modify_index);
         let just_changed = found.next() >= self.index && self.state.planted.has(Bug::CasRace);
         if cas.is_some_and(|expected| expected != found) && !just_changed {
             return Outcome::Unmatched { found };
         }
-        self.set(pair, lock);
+        let lock = lock_of(existing.as_ref());
+        self.set(pair, existing, lock);
         Outcome::Done
     }
 
@@ -321,33 +322,36 @@ impl Edit<'_> {
         Outcome::Done
     }
 
-    /// Sets a key with its lock, and begins its TTL. What is equal already is left as it is, unless there is a TTL to begin anew.
-    pub(crate) fn set(&mut self, pair: &Pair, lock: Lock) {
-        let existing = self.state.kv.entry(&pair.key).cloned();
-        let Pair { key, value, flags, ttl } = pair.clone();
-        let value = Entry { key, value, flags, ttl, lock };
+    /// Sets a key, of which this is there so far, with its lock, and begins its TTL. What is equal already is left as it is, unless
+    /// there is a TTL to begin anew.
+    pub(crate) fn set(&mut self, pair: &Pair, existing: Option<Arc<Row<Entry>>>, lock: Lock) {
+        let Pair { key, value, flags, ttl } = pair;
+        let (flags, ttl) = (*flags, *ttl);
+        // In an allocation of its own and of its size, so that a row never keeps the buffer that its value came in.
+        let value = Entry { key: key.clone(), value: Bytes::copy_from_slice(value), flags, ttl, lock };
         if ttl.is_none() && existing.as_ref().is_some_and(|row| row.value == value) {
             return;
         }
-        let create_index = existing.as_ref().map_or(self.index, |row| row.create_index);
-        self.place_entry(Row { value, create_index, modify_index: self.index });
+        let (create_index, before) = match &existing {
+            Some(row) => (row.create_index, row.modify_index),
+            None => (self.index, self.state.kv.last_change(key)),
+        };
+        self.place_entry(Row { value, create_index, modify_index: self.index }, before);
         match ttl {
-            Some(ttl) => self.arm(Timer::Key(pair.key.clone()), ttl),
-            None if existing.is_some_and(|row| row.ttl.is_some()) => self.disarm(Timer::Key(pair.key.clone())),
+            Some(ttl) => self.arm(Timer::Key(key.clone()), ttl),
+            None if existing.is_some_and(|row| row.ttl.is_some()) => self.disarm(Timer::Key(key.clone())),
             None => {}
         }
     }
 
-    /// Puts an entry in place of the one with its key.
-    pub(crate) fn place_entry(&mut self, row: Row<Entry>) {
-        let before = self.state.kv.last_change(&row.key);
+    /// Puts an entry in place of the one with its key, which had last changed at `before`.
+    pub(crate) fn place_entry(&mut self, row: Row<Entry>, before: LogIndex) {
         self.touch_key(&row.key, before);
         self.state.kv.place(Arc::new(row));
     }
 
     /// Removes a key with its lock and its TTL.
     pub(crate) fn remove_key(&mut self, key: &str) {
-        let before = self.state.kv.last_change(key);
         let removed = if self.state.planted.has(Bug::IndexGoesBack) {
             self.state.kv.take(key)
         } else {
@@ -358,9 +362,14 @@ impl Edit<'_> {
             self.disarm(Timer::Key(key.to_owned()));
         }
         if !self.state.planted.has(Bug::WatchGap) {
-            self.touch_key(key, before);
+            self.touch_key(key, row.modify_index);
         }
     }
+}
+
+/// Who holds a key, of which this is there.
+pub(crate) fn lock_of(existing: Option<&Arc<Row<Entry>>>) -> Lock {
+    existing.map_or_else(Lock::default, |row| row.lock)
 }
 
 /// Whether a pair can be kept.
@@ -392,7 +401,6 @@ mod tests {
     use super::*;
     use crate::testing::Scene;
     use Outcome::Done;
-    use bytes::Bytes;
     use quorate_protocol::Write;
 
     /// A store of which only keys are written, from log index 2 on.

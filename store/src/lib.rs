@@ -1,31 +1,37 @@
-//! What is known: catalogue, checks and keys, with immutable views.
+//! What is known: catalogue, checks, sessions and keys, with immutable views.
 //!
 //! ```text
-//!                 apply(index, &Write)                        view() ── O(1), shared by any thread
-//!                         │                                     │
-//!             ┌───────────▼────────────┐                ┌───────▼────────┐
-//!             │ Store          store.rs│ ── Arc<State> ▶│ View    view.rs│
-//!             │   KvWrite  ▶      kv.rs│                │   read(&Read)  │
-//!             │   Register ▶ ┐         │                └───────┬────────┘
-//!             │  Deregister▶ register.rs                        │
-//!             │     node.rs service.rs │                        │
-//!             │     check.rs           │                        │
-//!             └───────────┬────────────┘                        │
-//!                         ▼                                     ▼
-//!                (Outcome, Touched)                      (Answer, LogIndex)
-//!                     touched.rs ──── both through index.rs ────┘
+//!                apply(index, &Write)                        view() ── O(1), shared by any thread
+//!                        │                                     │
+//!      ┌─────────────────▼────────────────┐            ┌───────▼────────┐
+//!      │ Store                    store.rs│─Arc<State>▶│ View    view.rs│── SnapshotChunks ─▶ chunks
+//!      │   KvWrite      ▶ kv.rs lock.rs   │            │   read(&Read)  │      snapshot/
+//!      │   SessionWrite ▶ session.rs      │            └───────┬────────┘
+//!      │   Register     ▶ register.rs ─┐  │                    │
+//!      │   Txn          ▶ txn.rs       │  │                    │
+//!      │   Expire       ▶ timer.rs     │  │◀── Store::from_chunks · RestoreWrite ▶ restore.rs
+//!      │   node.rs service.rs check.rs ◀  │                    │
+//!      └─────────────────┬────────────────┘                    │
+//!          edit.rs: marks│of what changes                      │
+//!                        ▼                                     ▼
+//!               (Outcome, Touched)                      (Answer, LogIndex)
+//!      touched.rs ── index.rs: topics of nodes, services, sessions · kv.rs: keys · changes.rs: what happened lately
 //! ```
 //!
 //! Three verbs: [`Store::apply`] takes committed writes in log order, [`Store::view`] hands out the state as it is, and
 //! [`View::read`] answers from it. The maps are persistent ones (imbl), so a view costs a pointer and never changes while
 //! the store moves on.
 //!
-//! Two promises carry the blocking queries, and both follow from one list, `index.rs`'s `topics`, which says what a
-//! question is about:
+//! Two promises carry the blocking queries, and both follow from the marks that a write leaves: one list, `index.rs`'s `topics`,
+//! says what a question is about.
 //!
 //! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so.
 //! * **An index never goes back.** The index that comes with an answer rises whenever the answer changes, and for one
-//!   question it never falls, not even when what was asked about is deleted and the memory of that is given up.
+//!   question it never falls, not even when what was asked about is deleted and the memory of that is given up, nor when a
+//!   snapshot is restored. (Answers about the change stream say themselves how far they reach, and rise with every write.)
+//!
+//! **Time never enters.** What ends by itself (a session, a key with a TTL, a lock delay) is a timer that counts from a log index;
+//! [`Touched::timers`] and [`View::timers`] tell whoever has a clock, and its end comes back as a write.
 //!
 //! `apply` is total: a write that cannot be applied is an [`Outcome::Refused`](quorate_protocol::Outcome::Refused) on
 //! every replica alike, and it changes nothing at all.
@@ -68,5 +74,5 @@ pub use restore::{MAX_RESTORE_CHUNK, MAX_RESTORE_SIZE};
 pub use snapshot::{Chunk, SnapshotChunks, SnapshotError, Summary, TableSummary};
 pub use store::Store;
 pub use touched::Touched;
-pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_ROWS};
+pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_RESULT};
 pub use view::View;

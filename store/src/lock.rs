@@ -10,7 +10,7 @@
 //! ```
 
 use crate::edit::Edit;
-use crate::kv::check_pair;
+use crate::kv::{check_pair, lock_of};
 use crate::planted::Bug;
 use quorate_protocol::{Lock, Outcome, Pair, Row, SessionId, Timer};
 
@@ -23,7 +23,8 @@ impl Edit<'_> {
         if self.state.sessions.get(session).is_none() {
             return Outcome::Refused(format!("invalid session \"{session}\""));
         }
-        let lock = self.state.kv.entry(&pair.key).map_or_else(Lock::default, |row| row.lock);
+        let existing = self.state.kv.entry(&pair.key).cloned();
+        let lock = lock_of(existing.as_ref());
         let regrant = self.state.planted.has(Bug::LockRegranted);
         let lock = match lock.session {
             Some(holder) if holder == session => lock,
@@ -33,7 +34,7 @@ impl Edit<'_> {
             }
             _ => Lock { count: lock.count.saturating_add(1), session: Some(session), token: self.index },
         };
-        self.set(pair, lock);
+        self.set(pair, existing, lock);
         Outcome::Acquired { token: lock.token }
     }
 
@@ -42,11 +43,12 @@ impl Edit<'_> {
         if let Err(why) = check_pair(pair) {
             return Outcome::Refused(why);
         }
-        let lock = self.state.kv.entry(&pair.key).map_or_else(Lock::default, |row| row.lock);
+        let existing = self.state.kv.entry(&pair.key).cloned();
+        let lock = lock_of(existing.as_ref());
         if lock.session != Some(session) {
             return Outcome::Held { by: lock.session };
         }
-        self.set(pair, Lock { session: None, ..lock });
+        self.set(pair, existing, Lock { session: None, ..lock });
         Outcome::Done
     }
 
@@ -55,7 +57,8 @@ impl Edit<'_> {
         let Some(row) = self.state.kv.entry(key).cloned() else { return };
         let mut value = row.value.clone();
         value.lock.session = None;
-        self.place_entry(Row { value, create_index: row.create_index, modify_index: self.index });
+        let unheld = Row { value, create_index: row.create_index, modify_index: self.index };
+        self.place_entry(unheld, row.modify_index);
     }
 }
 

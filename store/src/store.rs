@@ -58,7 +58,13 @@ impl Store {
 
     /// A store that goes on from a snapshot.
     pub(crate) fn resume(applied: LogIndex, state: State, history: History) -> Store {
-        Store { applied, state: Arc::new(state), history, ..Store::default() }
+        Store {
+            applied,
+            state: Arc::new(state),
+            history,
+            #[cfg(feature = "planted-bugs")]
+            previous: None,
+        }
     }
 
     /// Applies the write of the log entry at `index`, and tells what became of it and what it changed.
@@ -136,7 +142,7 @@ impl Store {
     #[cfg(feature = "planted-bugs")]
     fn apply_previous_again(&mut self, index: LogIndex, write: &Write) {
         if self.state.planted.has(Bug::AppliedTwice) {
-            let previous = self.previous.replace(write.clone()).filter(|_| index.0 % 8 == 0);
+            let previous = self.previous.replace(write.clone()).filter(|_| index.0.is_multiple_of(8));
             if let Some(previous) = previous {
                 self.change(index, &previous);
             }

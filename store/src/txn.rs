@@ -7,16 +7,24 @@ use crate::name::Name;
 use crate::register::{complete_check, complete_service};
 use crate::store::State;
 use quorate_protocol::{
-    CatalogOperation, Check, Entry, KvWrite, LogIndex, Node, Outcome, Page, Row, Service, TxnError, TxnOperation,
-    TxnOutcome, TxnRead, TxnResult, TxnRow,
+    CatalogOperation, Check, Entry, KvWrite, LogIndex, Node, Outcome, Row, Service, TxnError, TxnOperation, TxnOutcome,
+    TxnRead, TxnResult, TxnRow,
 };
 use std::sync::Arc;
 
 /// The most operations in one transaction, whatever a front door was configured to let in: each replica applies one at a stretch.
 pub const MAX_TXN_OPERATIONS: usize = 4096;
 
-/// The most rows that one transaction gives back: without a bound, each of its operations could ask for the whole table.
-pub const MAX_TXN_ROWS: usize = if cfg!(test) { 40 } else { 256 * 1024 };
+/// The most that the questions of one transaction give back, in bytes of keys and values and of what comes with each row. Without a
+/// bound each of them could ask for the whole table, and what is given back belongs to the hash of the log; more than this would
+/// not fit into a frame between servers either.
+pub const MAX_TXN_RESULT: usize = if cfg!(test) { 2700 } else { 16 * 1024 * 1024 };
+
+/// What comes with a row of keys, in bytes: its indexes, flags and lock.
+const ROW_SIZE: usize = 64;
+
+/// What a row of the catalogue counts, in bytes; they are small, and each operation gives one at most.
+const CATALOG_ROW_SIZE: usize = 512;
 
 /// Refuses what has too many operations.
 fn check_count(operations: usize) -> Result<(), String> {
@@ -27,23 +35,38 @@ fn check_count(operations: usize) -> Result<(), String> {
 }
 
 /// What the operations gave so far.
-#[derive(Default)]
 struct Tally {
     operation: u32,
+    /// How much the questions may still give back.
+    room: usize,
     results: Vec<TxnResult>,
     errors: Vec<TxnError>,
 }
 
 impl Tally {
+    fn new() -> Tally {
+        Tally { operation: 0, room: MAX_TXN_RESULT, results: Vec::new(), errors: Vec::new() }
+    }
+
+    /// Looks with the next operation.
+    fn look(&mut self, state: &State, read: &TxnRead) {
+        let found = state.look_once(read, self.room).and_then(|rows| {
+            let size = rows.iter().map(size).sum();
+            // Where one has found too much, none after it shall gather as much again.
+            let left = self.room.checked_sub(size);
+            self.room = left.unwrap_or_default();
+            left.map(|_| rows).ok_or_else(|| {
+                format!("the transaction gives back more than {MAX_TXN_RESULT} bytes; ask for less at once")
+            })
+        });
+        self.add(found);
+    }
+
     /// Takes what the next operation gave. After a failure the others are still tried, so that a client learns of all at once.
     fn add(&mut self, done: Result<Vec<TxnRow>, String>) {
         let operation = self.operation;
         self.operation = operation.saturating_add(1);
         match done {
-            Ok(rows) if self.results.len().saturating_add(rows.len()) > MAX_TXN_ROWS => {
-                let what = format!("the transaction gives back more than {MAX_TXN_ROWS} rows; ask for fewer at once");
-                self.errors.push(TxnError { operation, what });
-            }
             Ok(rows) => self.results.extend(rows.into_iter().map(|row| TxnResult { operation, row })),
             Err(what) => self.errors.push(TxnError { operation, what }),
         }
@@ -54,18 +77,30 @@ impl Tally {
     }
 }
 
+fn size(row: &TxnRow) -> usize {
+    match row {
+        TxnRow::Entry(row) => entry_size(row),
+        TxnRow::Node(_) | TxnRow::Service(..) | TxnRow::Check(_) => CATALOG_ROW_SIZE,
+    }
+}
+
+fn entry_size(row: &Entry) -> usize {
+    ROW_SIZE + row.key.len() + row.value.len()
+}
+
 impl State {
     /// Several questions about this state.
     pub(crate) fn look(&self, reads: &[TxnRead]) -> TxnOutcome {
         check_count(reads.len()).map_err(|what| vec![TxnError { operation: 0, what }])?;
-        let mut tally = Tally::default();
+        let mut tally = Tally::new();
         for read in reads {
-            tally.add(self.look_once(read));
+            tally.look(self, read);
         }
         tally.finish()
     }
 
-    fn look_once(&self, read: &TxnRead) -> Result<Vec<TxnRow>, String> {
+    /// The rows that an operation asks for. Where they are more than there is room for, it stops at the first one too many.
+    fn look_once(&self, read: &TxnRead, room: usize) -> Result<Vec<TxnRow>, String> {
         match read {
             TxnRead::Get { key } => {
                 let row = self.kv.entry(key).ok_or_else(|| format!("key {key:?} doesn't exist"))?;
@@ -76,10 +111,13 @@ impl State {
                 Ok(vec![TxnRow::Entry(row)])
             }
             TxnRead::GetTree { prefix } => {
-                // One more than allowed, so that it is noticed.
-                let limit = u32::try_from(MAX_TXN_ROWS.saturating_add(1)).unwrap_or(u32::MAX);
-                let (rows, _) = self.kv.list(prefix, &Page { after: None, limit: Some(limit) });
-                Ok(rows.into_iter().map(TxnRow::Entry).collect())
+                let mut gathered = 0;
+                let until_too_many = self.kv.below(prefix).take_while(|row| {
+                    let has_room = gathered <= room;
+                    gathered += entry_size(row);
+                    has_room
+                });
+                Ok(until_too_many.cloned().map(TxnRow::Entry).collect())
             }
             TxnRead::CheckIndex { key, index } => match self.kv.entry(key) {
                 None => Err(format!("failed to check index, key {key:?} doesn't exist")),
@@ -153,13 +191,13 @@ impl Edit<'_> {
     /// Tries every operation. Where one fails, the state is to be dropped: it has the changes of the others.
     pub fn transact(&mut self, operations: &[TxnOperation]) -> Result<TxnOutcome, String> {
         check_count(operations.len())?;
-        let mut tally = Tally::default();
+        let mut tally = Tally::new();
         for operation in operations {
-            tally.add(match operation {
-                TxnOperation::Read(read) => self.state.look_once(read),
-                TxnOperation::Kv(write) => self.operate_on_keys(write),
-                TxnOperation::Catalog(operation) => self.operate_on_catalog(operation),
-            });
+            match operation {
+                TxnOperation::Read(read) => tally.look(self.state, read),
+                TxnOperation::Kv(write) => tally.add(self.operate_on_keys(write)),
+                TxnOperation::Catalog(operation) => tally.add(self.operate_on_catalog(operation)),
+            }
         }
         Ok(tally.finish())
     }
@@ -253,7 +291,7 @@ fn is_stale<T>(row: Option<&Arc<Row<T>>>, cas: Option<LogIndex>) -> bool {
 mod tests {
     use super::*;
     use crate::testing::{Scene, With, on, pair, session, session_id};
-    use quorate_protocol::{Answer, Read, Session, SessionId, Status, Write};
+    use quorate_protocol::{Answer, Page, Read, Session, SessionId, Status, Write};
     use std::time::Duration;
 
     /// n1 with a service and its check; a, held by session 1 since 7; b (8); a key in its lock delay (10).
@@ -506,9 +544,9 @@ mod tests {
 
         let tree = TxnOperation::from(TxnRead::GetTree { prefix: String::new() });
         assert_eq!(shown(transact(&mut scene, vec![tree.clone(); 13])).len(), 39);
-        let errors = transact(&mut scene, vec![tree; 14]).expect_err("42 rows are too many");
-        assert_eq!((errors.len(), errors[0].operation), (1, 13));
-        assert!(errors[0].what.starts_with("the transaction gives back more than 40 rows"), "{errors:?}");
+        let errors = transact(&mut scene, vec![tree; 15]).expect_err("that is too much");
+        assert_eq!(errors.iter().map(|error| error.operation).collect::<Vec<_>>(), [13, 14]);
+        assert!(errors[0].what.starts_with("the transaction gives back more than 2700 bytes"), "{errors:?}");
     }
 
     #[test]

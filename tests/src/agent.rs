@@ -3,8 +3,8 @@
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::clock::Clock;
 use crate::dice::Dice;
-use crate::disk::Disk;
-use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig};
+use crate::disk::{Disk, Recovered};
+use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{CheckDefinition, LogIndex, NodeId, Term, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +17,10 @@ const BACKLOG: usize = 512;
 const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 /// As the agent has it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
+/// So small that logs are cut and snapshots sent many times in two minutes.
+const SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: 150, bytes: 2 * 1024 * 1024, trailing: 40 };
+/// Short sessions, so that many end in two minutes.
+const SESSION_TTL_MIN: Duration = Duration::from_secs(1);
 /// The wall clock, in milliseconds, when the world begins.
 const EPOCH: u64 = 1_700_000_000_000;
 /// A cluster whose repairs come often enough to be seen in two minutes.
@@ -51,6 +55,8 @@ pub struct Agent {
     pub fate: Fate,
     /// How often a process was started.
     pub starts: u64,
+    /// Who it was before it lost its disk, and what that disk held when it was lost.
+    pub former: Vec<(NodeId, Disk)>,
     generation: u64,
 }
 
@@ -90,8 +96,24 @@ impl Agent {
             process: None,
             fate: Fate::Running,
             starts: 0,
+            former: Vec::new(),
             generation: 0,
         }
+    }
+
+    /// The disk is lost, with the identity on it: what comes back is a new server under the old name. Its own services are kept elsewhere.
+    pub fn lose_disk(&mut self, disk: Disk, dice: &mut Dice) -> NodeId {
+        let lost = std::mem::replace(&mut self.disk, disk);
+        self.disk.local = lost.local.clone();
+        let id = std::mem::replace(&mut self.id, NodeId::from_random(dice.bytes()));
+        self.former.push((id, lost));
+        id
+    }
+
+    /// The disk that holds what a server of this identity acknowledged.
+    pub fn disk_of(&self, id: NodeId) -> Option<&Disk> {
+        let lost = || self.former.iter().find(|(former, _)| *former == id).map(|(_, disk)| disk);
+        if self.id == id { Some(&self.disk) } else { lost() }
     }
 
     /// Starts a process from what is on the disk, joining through the servers.
@@ -99,7 +121,7 @@ impl Agent {
     /// # Errors
     /// A sentence when what is on the disk cannot be read.
     pub fn start(&mut self, now: Time, seed: u64, servers: usize) -> Result<(), String> {
-        let (hard_state, entries) = self.disk.read()?;
+        let Recovered { hard_state, snapshot, entries } = self.disk.read()?;
         let saved = match self.disk.local.as_slice() {
             [] => SavedLocal::default(),
             bytes => SavedLocal::decode(bytes).map_err(|error| format!("saved services: {error}"))?,
@@ -120,14 +142,18 @@ impl Agent {
             join: (0..servers).filter(|server| *server != self.number).map(address_of).collect(),
             server: self.is_server.then_some(ServerConfig {
                 bootstrap_expect: servers,
+                rejoin: !self.former.is_empty(),
                 election_timeout: ELECTION_TIMEOUT,
                 heartbeat_interval: HEARTBEAT_INTERVAL,
                 hard_state,
+                snapshot,
                 entries,
+                snapshots: SNAPSHOTS,
             }),
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved,
+            session_ttl_min: SESSION_TTL_MIN,
             patience: PATIENCE,
             // Every process rolls other dice, or a restart would repeat its elections.
             seed: seed ^ (self.number as u64 + 1) << 32 ^ self.starts,
@@ -160,6 +186,7 @@ impl Agent {
             ip: self.address.ip().to_string(),
             generation: self.generation,
             fate: self.fate,
+            former: self.former.iter().map(|(id, _)| *id).collect(),
         }
     }
 }

@@ -18,6 +18,11 @@ impl Clock {
         Clock { started, drift }
     }
 
+    /// When its process started, by the world's time.
+    pub const fn started(&self) -> Time {
+        self.started
+    }
+
     /// What it shows at a moment of the world; zero before it started.
     pub fn local(&self, world: Time) -> Time {
         let passed = u128::from(world.as_nanos().saturating_sub(self.started.as_nanos()));

@@ -26,6 +26,18 @@ pub enum Fault {
         /// Whose, and after how long they start again.
         agents: Vec<(usize, Duration)>,
     },
+    /// A server is killed and loses its disk: it comes back as another one.
+    LoseDisk {
+        /// Whose.
+        agent: usize,
+        /// After how long it starts again.
+        down: Duration,
+    },
+    /// A server leaves in an orderly way, and comes back.
+    Leave {
+        /// Who.
+        agent: usize,
+    },
     /// A process is stopped and continued, as SIGSTOP and SIGCONT do.
     Pause {
         /// Whose.
@@ -60,12 +72,24 @@ pub struct Scene {
     pub servers: usize,
     /// Who leads, if somebody does: the most rewarding victim.
     pub leader: Option<usize>,
+    /// Whether every server votes, is in one configuration with the others, and runs: then one of them may go for ever.
+    pub is_settled: bool,
 }
 
 /// Draws what goes wrong next, each after a while, and how long it is until the next draw.
 pub fn draw(scene: Scene, dice: &mut Dice) -> (Vec<(Fault, Duration)>, Duration) {
     let faults = match scene.leader {
-        Some(leader) if scene.servers > 2 && dice.chance(0.15) => forgotten_promise(scene, leader, dice),
+        Some(leader) if scene.servers > 2 && dice.chance(0.12) => forgotten_promise(scene, leader, dice),
+        Some(leader) if scene.servers > 2 && dice.chance(0.12) => left_behind(scene, leader, dice),
+        Some(_) if scene.servers > 2 && scene.is_settled && dice.chance(0.2) => {
+            let agent = victim(Scene { agents: scene.servers, ..scene }, dice);
+            let goes = if dice.chance(0.5) {
+                Fault::LoseDisk { agent, down: seconds(dice, 0.1, 4.0) }
+            } else {
+                Fault::Leave { agent }
+            };
+            vec![(goes, Duration::ZERO)]
+        }
         _ => vec![(one(scene, dice), Duration::ZERO)],
     };
     (faults, dice.around(INTERVAL))
@@ -100,6 +124,21 @@ fn forgotten_promise(scene: Scene, leader: usize, dice: &mut Dice) -> Vec<(Fault
     std::iter::once((cut, Duration::ZERO)).chain(restarts).collect()
 }
 
+/// A follower is cut off until the others have moved on by more than they keep of the log, so that it needs a snapshot. While it gets one, somebody
+/// may die.
+fn left_behind(scene: Scene, leader: usize, dice: &mut Dice) -> Vec<(Fault, Duration)> {
+    let followers: Vec<usize> = (0..scene.servers).filter(|server| *server != leader).collect();
+    let Some(follower) = dice.pick(&followers) else { return Vec::new() };
+    let length = seconds(dice, 4.0, 10.0);
+    let mut faults = vec![(alone(follower, scene.agents, length), Duration::ZERO)];
+    if dice.chance(0.6) {
+        let victim = dice.pick(&[leader, follower, follower]).unwrap_or(follower);
+        let fault = Fault::Kill { agents: vec![(victim, seconds(dice, 0.01, 1.0))] };
+        faults.push((fault, length + seconds(dice, 0.0, 0.6)));
+    }
+    faults
+}
+
 fn alone(agent: usize, agents: usize, length: Duration) -> Fault {
     let others = (0..agents).filter(|other| *other != agent);
     Fault::Cut {
@@ -130,9 +169,10 @@ fn one(scene: Scene, dice: &mut Dice) -> Fault {
             let length = if dice.chance(0.5) { seconds(dice, 0.05, 1.0) } else { seconds(dice, 1.0, 6.0) };
             Fault::Pause { agent: victim(scene, dice), length }
         }
-        16..18 => {
+        16 => {
             Fault::Disk { agent: dice.below(scene.servers), quality: Quality::SLOW, length: seconds(dice, 1.0, 10.0) }
         }
+        17 => Fault::Disk { agent: dice.below(scene.servers), quality: Quality::FULL, length: seconds(dice, 0.1, 4.0) },
         _ => Fault::Weather { weather: storm(dice), length: seconds(dice, 1.0, 8.0) },
     }
 }
@@ -193,7 +233,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_comes_and_hits_only_who_is_there() {
         let mut dice = Dice::new(3, Stream::Faults, 0);
-        let scene = Scene { agents: 5, servers: 3, leader: Some(1) };
+        let scene = Scene { agents: 5, servers: 3, leader: Some(1), is_settled: true };
         let mut kinds = BTreeSet::new();
         for _ in 0..2000 {
             let (faults, next) = draw(scene, &mut dice);
@@ -201,7 +241,7 @@ mod tests {
             let ambush = ambush(1, 5, &mut dice).map(|(fault, _)| fault);
             kinds.extend(faults.into_iter().map(|(fault, _)| fault).chain(ambush).map(kind_of));
         }
-        assert_eq!(kinds.len(), 10, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
     }
 
     fn kind_of(fault: Fault) -> &'static str {
@@ -218,9 +258,17 @@ mod tests {
                 assert!(agent < 5);
                 "pause"
             }
-            Fault::Disk { agent, .. } => {
+            Fault::LoseDisk { agent, .. } => {
+                assert!(agent < 3, "clients have nothing to lose");
+                "lost disk"
+            }
+            Fault::Leave { agent } => {
+                assert!(agent < 3, "clients leave in the end");
+                "leave"
+            }
+            Fault::Disk { agent, quality, .. } => {
                 assert!(agent < 3, "clients write no log");
-                "disk"
+                if quality == Quality::FULL { "full disk" } else { "slow disk" }
             }
             Fault::Weather { .. } => "weather",
         }

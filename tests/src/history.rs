@@ -1,6 +1,6 @@
 //! What clients did to keys and what they were told.
 
-use quorate_protocol::{LogIndex, Time};
+use quorate_protocol::{LogIndex, SessionId, Time};
 
 /// One request about one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +39,44 @@ pub enum Call {
         /// The index.
         expected: LogIndex,
     },
+    /// Sets it and holds it for a session, unless another one holds it.
+    Acquire {
+        /// The session.
+        session: SessionId,
+        /// To this.
+        value: u64,
+    },
+    /// Sets it and lets go of it, if this session holds it.
+    Release {
+        /// The session.
+        session: SessionId,
+        /// To this.
+        value: u64,
+    },
+    /// The session ends, whatever ends it, and lets go of the key if it holds it. Nobody is told when or whether.
+    Free {
+        /// The session.
+        session: SessionId,
+        /// Whether the key goes with it.
+        deletes: bool,
+    },
+    /// The key ends by itself if it still has this value. Nobody is told when or whether.
+    Lapse {
+        /// The value, which was set with a TTL.
+        value: u64,
+    },
 }
 
 impl Call {
-    /// Whether it may change the key.
-    pub const fn writes(self) -> bool {
-        !matches!(self, Call::Get)
+    /// The value that it writes.
+    pub const fn value(self) -> Option<u64> {
+        match self {
+            Call::Put { value }
+            | Call::Cas { value, .. }
+            | Call::Acquire { value, .. }
+            | Call::Release { value, .. } => Some(value),
+            Call::Get | Call::Delete | Call::DeleteCas { .. } | Call::Free { .. } | Call::Lapse { .. } => None,
+        }
     }
 }
 
@@ -57,6 +89,8 @@ pub enum Told {
         value: u64,
         /// The index at which it last changed.
         modified: LogIndex,
+        /// Who holds it.
+        holder: Option<SessionId>,
     },
     /// The key does not exist.
     Missing,
@@ -69,6 +103,26 @@ pub enum Told {
     Unmatched {
         /// The key's modify index; 0 where it does not exist.
         found: LogIndex,
+        /// The write's place in the log.
+        index: LogIndex,
+    },
+    /// The key is held by the session that asked.
+    Acquired {
+        /// The fencing token of the hold.
+        token: LogIndex,
+        /// The write's place in the log.
+        index: LogIndex,
+    },
+    /// The key is not held by the session that asked.
+    Held {
+        /// Who holds it.
+        by: Option<SessionId>,
+        /// The write's place in the log.
+        index: LogIndex,
+    },
+    /// The write was refused at this index for a reason beyond the key's modify index: that is not the one that a compare-and-set expected, or there is no
+    /// such session.
+    Failed {
         /// The write's place in the log.
         index: LogIndex,
     },

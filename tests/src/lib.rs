@@ -23,7 +23,9 @@ pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod faults;
+pub mod happened;
 pub mod history;
+pub mod model;
 pub mod network;
 pub mod observer;
 pub mod options;
@@ -31,6 +33,7 @@ pub mod queue;
 pub mod trace;
 pub mod world;
 
+pub use happened::{Happened, Happening};
 pub use options::{Failure, Options, Plant, Summary};
 pub use world::World;
 

@@ -15,7 +15,9 @@ const IDLE_TIMEOUT: (Duration, Duration) = (Duration::from_secs(2), Duration::fr
 /// What a stream takes while its connection is blocked; the shell drops messages to a slow peer in the same way.
 const HELD_LIMIT: usize = 128;
 /// How many lanes a connection has.
-const LANES: usize = 3;
+const LANES: usize = ALL_LANES.len();
+/// All of them.
+const ALL_LANES: [Lane; 4] = [Lane::Gossip, Lane::Raft, Lane::Snapshot, Lane::Request];
 
 /// How good the network is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -211,7 +213,7 @@ impl Network {
             connection.broken = false;
         }
         let mut released = Vec::new();
-        for lane in [Lane::Gossip, Lane::Raft, Lane::Request] {
+        for lane in ALL_LANES {
             let place = self.stream(from, to, lane);
             for bytes in std::mem::take(&mut self.streams[place].held) {
                 released.push(self.put_on_the_way(now, from, to, lane, bytes));
@@ -265,7 +267,7 @@ impl Network {
         connection.epoch += 1;
         connection.breaks_at = None;
         for (from, to) in [(from, to), (to, from)] {
-            for lane in [Lane::Gossip, Lane::Raft, Lane::Request] {
+            for lane in ALL_LANES {
                 let place = self.stream(from, to, lane);
                 self.counts.messages_lost += self.streams[place].held.len() as u64;
                 self.streams[place] = Stream::default();

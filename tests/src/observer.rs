@@ -1,24 +1,33 @@
 //! Shows every checker what it has to see, at each step only what is new.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Process};
 use crate::checks::applied_states_equal::AppliedStatesEqual;
 use crate::checks::catalog_follows_members::{self, CatalogFollowsMembers};
 use crate::checks::committed_stays::CommittedStays;
 use crate::checks::every_request_is_answered::EveryRequestIsAnswered;
 use crate::checks::index_never_goes_back::IndexNeverGoesBack;
 use crate::checks::local_services_reach_catalog::{self, LocalServicesReachCatalog};
-use crate::checks::logs_match::Logs;
-use crate::checks::members_converge_after_heal::{self, Expected};
+use crate::checks::lock_has_one_owner::{self, LockHasOneOwner};
+use crate::checks::logs_match::{Held, Logs};
+use crate::checks::members_converge_after_heal::{self, Expected, Fate};
 use crate::checks::no_wakeup_lost::NoWakeupLost;
 use crate::checks::nothing_acknowledged_is_lost::NothingAcknowledgedIsLost;
 use crate::checks::one_leader_per_term::OneLeaderPerTerm;
 use crate::checks::serves_after_heal::ServesAfterHeal;
-use crate::checks::{Checked, Violation, kv_is_linearizable, stale_reads_show_the_past};
-use crate::clients::Clients;
-use crate::disk::Record;
+use crate::checks::snapshots_carry_configuration::Configurations;
+use crate::checks::ttl_never_fires_early::TtlNeverFiresEarly;
+use crate::checks::{
+    Checked, Violation, changes_complete, kv_is_linearizable, max_stale_holds, monotonic_reads,
+    servers_converge_after_heal, state_follows_log,
+};
+use crate::clients::{Asked, Clients, LockNews, Question, questions};
+use crate::disk::Found;
+use crate::model::{Model, State};
 use quorate_engine::Ticket;
-use quorate_protocol::raft::LogEntry;
-use quorate_protocol::{Answer, Check, LogIndex, Read, Row, Term, Time, Write};
+use quorate_protocol::raft::{LogEntry, Payload};
+use quorate_protocol::wire::log::decode_write;
+use quorate_protocol::{Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, Row, Term, Time, Write};
+use quorate_raft::Persist;
 use quorate_store::{Store, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,18 +40,28 @@ const QUESTIONS_PER_APPLY: usize = 2;
 
 /// All checkers that remember something.
 pub struct Observer {
-    servers: usize,
+    restores: bool,
     questions: Vec<Read>,
     logs: Logs,
     /// Who led in which term.
     pub leaders: OneLeaderPerTerm,
     /// What was committed.
     pub committed: CommittedStays,
+    /// What that means.
+    pub model: Model,
+    /// The configurations that were committed.
+    pub configurations: Configurations,
     /// The states of stores.
     pub states: AppliedStatesEqual,
     indexes: IndexNeverGoesBack,
     /// What was acknowledged.
     pub acknowledgements: NothingAcknowledgedIsLost,
+    /// What clients believe of locks.
+    pub locks: LockHasOneOwner,
+    /// What ended by itself.
+    pub ends: TtlNeverFiresEarly,
+    /// The highest index that any client had been told of at each moment: what whoever asks later must see.
+    told: Vec<(Time, LogIndex)>,
     requests: EveryRequestIsAnswered,
     catalog: CatalogFollowsMembers,
     local: LocalServicesReachCatalog,
@@ -53,17 +72,22 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// One that has seen nothing.
-    pub fn new(agents: usize, servers: usize) -> Observer {
+    /// One that has seen nothing. Where snapshots are put back, what only looks at clients looks away.
+    pub fn new(agents: usize, restores: bool) -> Observer {
         Observer {
-            servers,
-            questions: Clients::questions(),
+            restores,
+            questions: questions(),
             logs: Logs::new(agents),
             leaders: OneLeaderPerTerm::default(),
             committed: CommittedStays::default(),
+            model: Model::default(),
+            configurations: Configurations::default(),
             states: AppliedStatesEqual::default(),
             indexes: IndexNeverGoesBack::default(),
             acknowledgements: NothingAcknowledgedIsLost::new(agents),
+            locks: LockHasOneOwner::default(),
+            ends: TtlNeverFiresEarly::default(),
+            told: Vec::new(),
             requests: EveryRequestIsAnswered::default(),
             catalog: CatalogFollowsMembers::default(),
             local: LocalServicesReachCatalog::default(),
@@ -75,17 +99,22 @@ impl Observer {
     /// A server hands something to its disk.
     ///
     /// # Errors
-    /// When it breaks `committed_stays` or `logs_match`.
-    pub fn writes(&mut self, agent: usize, record: &Record) -> Checked {
-        self.committed.replaces(agent, &record.entries, &self.logs)?;
-        self.logs.written(agent, &record.entries)
+    /// When it breaks `committed_stays`, `logs_match` or `snapshots_carry_configuration`.
+    pub fn writes(&mut self, agent: usize, persist: &Persist) -> Checked {
+        if let Some(snapshot) = &persist.snapshot {
+            self.committed.stands_for(agent, snapshot.meta.index, snapshot.meta.term)?;
+            self.configurations.check(agent, &snapshot.meta)?;
+            self.logs.installed(agent, self.committed.covered(snapshot.meta.index));
+        }
+        self.committed.replaces(agent, &persist.entries, &self.logs)?;
+        self.logs.written(agent, &persist.entries)
     }
 
     /// A server became leader, with this log.
     ///
     /// # Errors
     /// When it breaks `one_leader_per_term` or `committed_stays`.
-    pub fn leads(&mut self, agent: usize, term: Term, log: &[LogEntry]) -> Checked {
+    pub fn leads(&mut self, agent: usize, term: Term, log: Held) -> Checked {
         self.leaders.leads(agent, term)?;
         self.committed.leads(agent, term, log)
     }
@@ -94,24 +123,59 @@ impl Observer {
     ///
     /// # Errors
     /// When what its store applied breaks a property.
-    pub fn stepped(&mut self, agent: &mut Agent) -> Checked {
+    pub fn stepped(&mut self, now: Time, agent: &mut Agent) -> Checked {
         let Some(process) = &mut agent.process else { return Ok(()) };
         let (Some(store), Some(raft)) = (process.engine.store(), process.engine.raft()) else { return Ok(()) };
         let applied = store.applied_index();
         if applied == process.applied {
             return Ok(());
         }
-        self.committed.applied(agent.number, raft.term(), process.applied, applied, raft.entries())?;
-        process.applied = applied;
+        let log = held(process);
+        self.committed.applied(agent.number, raft.term(), process.applied, applied, log)?;
+        self.read_on(now, applied, log, store)?;
         self.states.applied(agent.number, applied, store.hash())?;
-        self.ask(agent.number, applied, store)
+        self.ask(agent.number, applied, store)?;
+        process.applied = applied;
+        Ok(())
     }
 
-    /// A client asks something.
-    pub fn asked(&mut self, now: Time, ticket: Ticket, agent: usize, wait: Duration, watch: Option<(Read, LogIndex)>) {
-        self.requests.asked(now, ticket.0, agent, wait);
-        if let Some((read, seen)) = watch {
-            self.wakeups.waits(ticket.0, agent, read, seen);
+    /// Reads what was applied for the first time, and compares what it means with what the server made of it.
+    fn read_on(&mut self, now: Time, applied: LogIndex, log: Held, store: &Store) -> Checked {
+        let before = self.model.index();
+        while self.model.index() < applied {
+            let Some(entry) = log.at(self.model.index().next()) else { return Ok(()) };
+            self.read_entry(now, entry)?;
+        }
+        if before < applied && self.model.is_unsure() {
+            self.model.take_over(before, &store.view());
+        }
+        Ok(())
+    }
+
+    fn read_entry(&mut self, now: Time, entry: &LogEntry) -> Checked {
+        let write = match &entry.payload {
+            Payload::Command(bytes) => Some(decode_write(bytes).map_err(|error| {
+                Violation::new("messages_survive_the_wire", format!("entry {}: {error}", entry.index))
+            })?),
+            Payload::Configuration(configuration) => {
+                self.configurations.committed(entry.index, configuration);
+                None
+            }
+            Payload::Empty => None,
+        };
+        let effects = self.model.read(now, write.as_ref());
+        match effects.expired {
+            Some((timer, armed)) => self.ends.ended(now, &timer, armed, self.model.applied_at(armed.since)),
+            None => Ok(()),
+        }
+    }
+
+    /// A client asks something, while this agent leads.
+    pub fn asked(&mut self, now: Time, asked: &Asked, leader: Option<&Agent>) {
+        self.requests.asked(now, asked.ticket.0, asked.agent, asked.wait);
+        if let Some((read, seen)) = &asked.watch {
+            let answer = view_of(leader).map(|view| view.read(read));
+            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, answer);
         }
     }
 
@@ -121,22 +185,89 @@ impl Observer {
         self.wakeups.ended(ticket.0);
     }
 
-    /// A client is told that its write is done.
+    /// A client is told what became of its write.
     ///
     /// # Errors
-    /// When it breaks `nothing_acknowledged_is_lost`.
-    pub fn acknowledged(&mut self, write: &Write, index: LogIndex, agents: &[Agent]) -> Checked {
-        let disks: Vec<_> = agents.iter().take(self.servers).map(|agent| agent.disk.entries()).collect();
-        self.acknowledgements.write(write, index, &disks)
+    /// When it breaks `nothing_acknowledged_is_lost` or `state_follows_log`.
+    pub fn acknowledged(
+        &mut self,
+        now: Time,
+        write: &Write,
+        index: LogIndex,
+        outcome: &Outcome,
+        agents: &[Agent],
+    ) -> Checked {
+        let electorates: Vec<Vec<Found>> =
+            self.electorates(index, agents).into_iter().map(|voters| on_disks(&voters, index, agents)).collect();
+        self.acknowledgements.write(write, index, &electorates)?;
+        if let Some(expected) = self.model.expectation(index) {
+            state_follows_log::told(index, outcome, expected)?;
+        }
+        self.was_told(now, index);
+        Ok(())
     }
 
-    /// A read that is not stale is answered through an agent.
+    /// The voters who may have been asked about an entry: those of the configuration in force there, of the next one, and of those that servers have now.
+    fn electorates(&self, index: LogIndex, agents: &[Agent]) -> Vec<Vec<NodeId>> {
+        let committed = self.configurations.around(index);
+        let running = agents.iter().filter_map(|agent| Some(agent.process.as_ref()?.engine.raft()?.configuration()));
+        let mut electorates: Vec<Vec<NodeId>> =
+            committed.chain(running).map(|configuration| configuration.voters().collect()).collect();
+        electorates.retain(|voters| !voters.is_empty());
+        electorates.sort_unstable();
+        electorates.dedup();
+        electorates
+    }
+
+    /// A question is answered through an agent.
     ///
     /// # Errors
-    /// When it breaks `index_never_goes_back`.
-    pub fn read_answered(&mut self, agent: usize, read: &Read, asked: Time, now: Time, index: LogIndex) -> Checked {
-        self.serves.served(agent);
-        self.indexes.told(read, asked, now, index)
+    /// When it breaks `index_never_goes_back`, `max_stale_holds` or `monotonic_reads`.
+    pub fn read_answered(&mut self, now: Time, question: &Question, reply: &Reply) -> Checked {
+        let Question { agent, request, asked } = question;
+        let Reply::Read { answer, index, last_contact, .. } = reply else { return Ok(()) };
+        max_stale_holds::check(request, *last_contact)?;
+        let mut floor = request.at_least;
+        if request.consistency != Consistency::Stale {
+            self.serves.served(*agent);
+            self.indexes.told(&request.read, *asked, now, *index)?;
+            let before = self.told.partition_point(|(when, _)| when < asked);
+            floor = floor.max(before.checked_sub(1).map_or(LogIndex::ZERO, |last| self.told[last].1));
+            self.was_told(now, *index);
+        }
+        monotonic_reads::check(&request.read, answer, floor, &self.model)
+    }
+
+    /// A stream is answered.
+    ///
+    /// # Errors
+    /// When it breaks `changes_complete`.
+    pub fn streamed(&self, asked: &changes_complete::Asked, answer: &Answer) -> Checked {
+        match answer {
+            Answer::Changes(changes) => changes_complete::check(asked, changes, &self.model),
+            other => Violation::seen("changes_complete", format!("{asked:?} was answered {other:?}")),
+        }
+    }
+
+    /// Something is known of who holds locks.
+    ///
+    /// # Errors
+    /// When it breaks `lock_has_one_owner`.
+    pub fn lock_news(&mut self, now: Time, news: &LockNews) -> Checked {
+        match news {
+            LockNews::Granted(grant) => return self.locks.granted(now, grant),
+            LockNews::Lives(session, until) if !self.restores => self.locks.lives(*session, *until),
+            LockNews::Lives(..) => {}
+            LockNews::MayEnd(session, key) => self.locks.may_end(now, *session, key.as_deref()),
+            LockNews::MayGo(key) => self.locks.may_go(now, key),
+        }
+        Ok(())
+    }
+
+    fn was_told(&mut self, now: Time, index: LogIndex) {
+        if self.told.last().is_none_or(|(_, last)| *last < index) {
+            self.told.push((now, index));
+        }
     }
 
     /// A process has ended.
@@ -151,8 +282,8 @@ impl Observer {
     /// # Errors
     /// When it breaks `nothing_acknowledged_is_lost`.
     pub fn process_started(&mut self, agent: &Agent) -> Checked {
-        self.logs.restarted(agent.number, agent.disk.entries());
-        self.indexes.restarted(agent.number);
+        let before = agent.disk.entries().first().map_or(agent.disk.covered().0, |entry| entry.index.previous());
+        self.logs.restarted(agent.number, self.committed.covered(before), agent.disk.entries());
         let services = agent.process.as_ref().map(|process| process.engine.local_services());
         services.map_or(Ok(()), |services| self.acknowledgements.services_remain(agent.number, services))
     }
@@ -160,13 +291,17 @@ impl Observer {
     /// Looks for what does not come although it should.
     ///
     /// # Errors
-    /// When it breaks `every_request_is_answered`, `no_wakeup_lost`, `catalog_follows_members` or `local_services_reach_catalog`.
+    /// When it breaks `every_request_is_answered`, `no_wakeup_lost`, `ttl_never_fires_early`, `catalog_follows_members` or
+    /// `local_services_reach_catalog`.
     pub fn look(&mut self, now: Time, leader: Option<&Agent>, awake: &[&Agent]) -> Checked {
         self.requests.check(now)?;
+        let leads = leader.filter(|leader| leader.is_awake());
+        let lives = leads.and_then(|leader| Some((leader.number, leader.process.as_ref()?.clock.started())));
+        self.ends.look(now, lives, &self.model.state().timers, |index| self.model.applied_at(index))?;
         let (Some(leader), Some(view)) = (leader.filter(|leader| leader.is_awake()), view_of(leader)) else {
             return Ok(());
         };
-        self.wakeups.check(now, |read| view.read(read).1)?;
+        self.wakeups.check(now, |read| view.read(read))?;
         if let Some(process) = &leader.process {
             let members = process.engine.members();
             self.catalog.look(now, leader.number, members, &all_checks(&view))?;
@@ -196,6 +331,14 @@ impl Observer {
     pub fn converged(&self, running: &[&Agent], leader: Option<&Agent>, expected: &[Expected]) -> Checked {
         let Some(view) = view_of(leader) else { return Violation::seen("serves_after_heal", "no server leads") };
         self.members_converged(running, expected)?;
+        if let Some(raft) = leader.and_then(|leader| leader.process.as_ref()?.engine.raft()) {
+            let servers: Vec<NodeId> = running
+                .iter()
+                .filter(|agent| agent.is_server && agent.fate == Fate::Running)
+                .map(|agent| agent.id)
+                .collect();
+            servers_converge_after_heal::check(raft.configuration(), &servers)?;
+        }
         let nodes = rows(&view, &Read::Nodes { node_meta: BTreeMap::new() }, |answer| match answer {
             Answer::Nodes(nodes) => Some(nodes),
             _ => None,
@@ -212,27 +355,42 @@ impl Observer {
     /// Checks all that clients saw.
     ///
     /// # Errors
-    /// When it breaks `kv_is_linearizable`, `stale_reads_show_the_past` or `nothing_acknowledged_is_lost`.
+    /// When it breaks `kv_is_linearizable` or `nothing_acknowledged_is_lost`.
     pub fn check_histories(&self, clients: &Clients) -> Checked {
         self.acknowledgements.writes_remain(&self.committed)?;
-        for key in &clients.keys {
-            kv_is_linearizable::check(&key.name, &key.history)?;
-            stale_reads_show_the_past::check(&key.name, &key.history, &key.stale_reads)?;
-        }
-        Ok(())
+        let mut keys = clients.keys.iter().filter(|_| !self.restores);
+        keys.try_for_each(|key| kv_is_linearizable::check(&key.name, &key.history))
     }
 
     fn ask(&mut self, agent: usize, applied: LogIndex, store: &Store) -> Checked {
         let view = store.view();
+        if applied == self.model.index() && !self.model.state().is_shown_by(&view) {
+            let (state, expected) = (State::of(&view), self.model.state());
+            lock_has_one_owner::check(agent, applied, &state.keys, &expected.keys)?;
+            state_follows_log::check(agent, applied, &state, expected)?;
+        }
         for nth in 0..QUESTIONS_PER_APPLY {
             let number = (applied.0 as usize * QUESTIONS_PER_APPLY + nth) % self.questions.len();
             let read = &self.questions[number];
             let (answer, index) = view.read(read);
             self.states.answered(agent, applied, number, answer.clone(), index)?;
-            self.indexes.viewed(agent, read, answer, index)?;
+            self.indexes.viewed(agent, applied, read, answer, index)?;
         }
         Ok(())
     }
+}
+
+/// The log that a server has in its memory.
+pub fn held(process: &Process) -> Held<'_> {
+    let Some(raft) = process.engine.raft() else { return Held::whole(&[]) };
+    let entries = raft.entries();
+    Held { before: entries.first().map_or(raft.last_index(), |entry| entry.index.previous()), entries }
+}
+
+/// What the disks of these voters would be found to hold of an entry after a crash now.
+fn on_disks<'a>(voters: &[NodeId], index: LogIndex, agents: &'a [Agent]) -> Vec<Found<'a>> {
+    let disk = |id: &NodeId| agents.iter().find_map(|agent| agent.disk_of(*id));
+    voters.iter().map(|id| disk(id).map_or(Found::Nothing, |disk| disk.find(index))).collect()
 }
 
 fn view_of(agent: Option<&Agent>) -> Option<View> {

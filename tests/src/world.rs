@@ -11,19 +11,22 @@ use crate::agent::{Agent, number_of};
 use crate::brief;
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::checks::one_lease_at_a_time::{self, Earlier};
-use crate::checks::{Checked, Violation};
-use crate::clients::{Asked, Clients, Learnt};
+use crate::checks::{Checked, Violation, promises_are_on_disk};
+use crate::clients::{Asked, Clients, Learnt, LockNews};
 use crate::dice::{Dice, Stream};
-use crate::disk::{Disk, Flushed, Lie, Quality, Record};
+use crate::disk::{Disk, Flushed, Lie, Quality};
 use crate::faults::{self, Fault, Scene};
+use crate::happened::{Happened, Happening};
 use crate::network::{Envelope, Network, Weather};
-use crate::observer::Observer;
+use crate::observer::{Observer, held};
 use crate::options::{Failure, Options, Plant, Summary};
 use crate::queue::Queue;
 use crate::trace::{Hash, Trace, What};
 use quorate_engine::{Input, Notice, Output, Ticket};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, Reply, Status, Time};
+use quorate_protocol::{CheckDefinition, NodeId, Reply, Status, Time};
+use quorate_raft::Snapshot;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ const MAX_STEPS_AT_ONCE: u32 = 20_000;
 const LOOK: Duration = Duration::from_millis(250);
 /// The time after the healing begins in which connections, leaders and members find together again.
 const RECOVERY: Duration = Duration::from_secs(12);
+/// How long after a server went its node may go from the catalogue.
+const AWAY: Duration = Duration::from_secs(30);
 /// The end of the healing phase in which clients only read.
 const QUIET: Duration = Duration::from_secs(20);
 
@@ -51,6 +56,11 @@ enum Event {
     },
     /// A disk's flush has come to its end.
     Flushed {
+        agent: usize,
+        start: u64,
+    },
+    /// A snapshot of a server's own state is written and verified.
+    SnapshotSaved {
         agent: usize,
         start: u64,
     },
@@ -111,11 +121,14 @@ pub struct World {
     fault_dice: Dice,
     healing: bool,
     quiet: bool,
+    /// Until then nodes may go from the catalogue, and sessions with them.
+    nodes_go_until: Time,
     /// Partitions that are still to end, so that healing can end them.
     cuts: Vec<(usize, usize)>,
     storms: u32,
     probes: u64,
     faults: u64,
+    happened: Happened,
     converged_after: Option<Duration>,
 }
 
@@ -124,6 +137,7 @@ impl World {
     pub fn new(options: Options) -> World {
         let seed = options.seed;
         let mut dice = Dice::new(seed, Stream::World, 0);
+        let restores = options.restores;
         let limit = if options.plant == Some(Plant::WildClocks) { 600_000 } else { 10_000 };
         let lie = match options.plant {
             Some(Plant::DiskLosesEntries) => Lie::LosesEntries,
@@ -142,17 +156,19 @@ impl World {
             steps_at_once: 0,
             agents,
             network: Network::new(options.agents, Weather::ROUGH, Dice::new(seed, Stream::Network, 0)),
-            clients: Clients::new(options.agents, Dice::new(seed, Stream::Clients, 0)),
-            observer: Observer::new(options.agents, options.servers),
+            clients: Clients::new(options.agents, restores, Dice::new(seed, Stream::Clients, 0)),
+            observer: Observer::new(options.agents, restores),
             trace: Trace::new(options.print),
             dice,
             fault_dice: Dice::new(seed, Stream::Faults, 0),
             healing: false,
             quiet: false,
+            nodes_go_until: Time::ZERO,
             cuts: Vec::new(),
             storms: 0,
             probes: 0,
             faults: 0,
+            happened: Happened::default(),
             converged_after: None,
             options,
         }
@@ -222,6 +238,7 @@ impl World {
             Event::Message(envelope) => self.message_arrives(envelope),
             Event::Wake { agent, start } => self.wake(agent, start),
             Event::Flushed { agent, start } => self.flushed(agent, start),
+            Event::SnapshotSaved { agent, start } => self.snapshot_saved(agent, start),
             Event::Persisted { agent, start, up_to } if self.runs(agent, start) => {
                 self.trace.add(self.now, Some(agent), What::Persisted(up_to), 0);
                 self.give(agent, Input::Persisted { up_to })
@@ -325,10 +342,10 @@ impl World {
 
     /// Takes out of an engine what should leave, looks at what it has become, and sets its alarm.
     fn settle(&mut self, agent: usize) -> Checked {
+        self.observer.stepped(self.now, &mut self.agents[agent])?;
         while let Some(output) = self.agents[agent].process.as_mut().and_then(|process| process.engine.poll()) {
             self.leaves(agent, output)?;
         }
-        self.observer.stepped(&mut self.agents[agent])?;
         self.arm(agent);
         Ok(())
     }
@@ -350,14 +367,27 @@ impl World {
     fn leaves(&mut self, agent: usize, output: Output) -> Checked {
         match output {
             Output::Datagram { to, bytes } => self.send_datagram(agent, to, bytes),
-            Output::Message { to, message } => self.send_message(agent, to, &message),
+            Output::Message { to, message } => {
+                if let (Message::Raft(message), Some(id)) = (&message, to.id) {
+                    promises_are_on_disk::check(self.agents[agent].id, id, message, &self.agents[agent].disk)?;
+                }
+                self.send_message(agent, to, &message);
+            }
             Output::Reply { ticket, reply } => return self.reply(ticket, &reply),
             Output::Persist(persist) => {
-                let record =
-                    Record { number: persist.number, hard_state: persist.hard_state, entries: persist.entries };
-                self.observer.writes(agent, &record)?;
-                let done = self.agents[agent].disk.submit(self.now, record);
+                self.observer.writes(agent, &persist)?;
+                self.happened.times(Happening::SnapshotInstalled, u64::from(persist.snapshot.is_some()));
+                self.happened.times(Happening::LogCompacted, u64::from(persist.compact_to.is_some()));
+                let done = self.agents[agent].disk.submit(self.now, persist);
                 self.await_flush(agent, done);
+            }
+            Output::SaveSnapshot { meta, mut chunks } => {
+                self.observer.configurations.check(agent, &meta)?;
+                self.observer.committed.stands_for(agent, meta.index, meta.term)?;
+                let chunks = (0..).map_while(|number| chunks.chunk(number).map(|chunk| chunk.bytes)).collect();
+                let done = self.agents[agent].disk.save(self.now, Snapshot { meta, chunks });
+                let start = self.agents[agent].starts;
+                self.queue.push(done, Event::SnapshotSaved { agent, start });
             }
             Output::StartCheck(definition) => self.start_probe(agent, definition),
             Output::StopCheck { check_id } => {
@@ -369,7 +399,15 @@ impl World {
             Output::Noticed(notice) => return self.noticed(agent, &notice),
             Output::Left => {
                 self.trace.say(self.now, Some(agent), "has left".into());
+                if self.agents[agent].fate == Fate::Running {
+                    self.happened.once(Happening::ServerLeft);
+                    let away = self.dice.between(Duration::from_millis(200), Duration::from_secs(6));
+                    return self.kill(agent, away);
+                }
                 return self.end_process(agent);
+            }
+            Output::Quarantine(why) => {
+                return Violation::seen("applied_states_equal", format!("agent {agent} finds itself different: {why}"));
             }
             Output::Fatal(why) => return Violation::seen("nothing_is_fatal", format!("agent {agent} stops: {why}")),
         }
@@ -411,8 +449,7 @@ impl World {
                 }
                 let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
                 process.leads = Some(*term);
-                let log = process.engine.raft().map(|raft| raft.entries()).unwrap_or_default();
-                self.observer.leads(agent, *term, log)
+                self.observer.leads(agent, *term, held(process))
             }
             Notice::LostLeadership { .. } => {
                 if let Some(process) = &mut self.agents[agent].process {
@@ -458,6 +495,24 @@ impl World {
             }
             Flushed::Failed => {
                 self.trace.say(self.now, Some(agent), "its disk failed to flush, so it ends".into());
+                self.happened.once(Happening::FailedFlush);
+                self.kill(agent, Duration::from_secs(1))
+            }
+        }
+    }
+
+    fn snapshot_saved(&mut self, agent: usize, start: u64) -> Checked {
+        if !self.runs(agent, start) {
+            return Ok(());
+        }
+        match self.agents[agent].disk.saved() {
+            Some(index) => {
+                self.happened.once(Happening::SnapshotSaved);
+                self.give(agent, Input::SnapshotSaved { index })
+            }
+            None => {
+                self.trace.say(self.now, Some(agent), "its disk failed to take a snapshot, so it ends".into());
+                self.happened.once(Happening::FailedFlush);
                 self.kill(agent, Duration::from_secs(1))
             }
         }
@@ -494,7 +549,8 @@ impl World {
 
     fn client_asks(&mut self, client: usize) -> Checked {
         let Some(asked) = self.clients.ask(self.now, client) else { return Ok(()) };
-        let Asked { agent, ticket, request, wait, watch, patience } = asked;
+        let (agent, ticket) = (asked.agent, asked.ticket);
+        self.lock_news(&asked.news)?;
         if self.agents[agent].process.is_none() {
             // The connection is refused: nothing was asked.
             let refused = Reply::Refused(quorate_protocol::Refusal::NoServers);
@@ -504,13 +560,14 @@ impl World {
         self.trace.say(
             self.now,
             Some(agent),
-            format!("client {client} asks {}: {}", ticket.0, brief::ask(&request.ask)),
+            format!("client {client} asks {}: {}", ticket.0, brief::ask(&asked.request.ask)),
         );
-        self.observer.asked(self.now, ticket, agent, wait, watch);
-        if let Some(patience) = patience {
+        let leader = self.leader();
+        self.observer.asked(self.now, &asked, leader.map(|leader| &self.agents[leader]));
+        if let Some(patience) = asked.patience {
             self.queue.push(self.now + patience, Event::GiveUp { ticket });
         }
-        self.give(agent, Input::Request { ticket, request })
+        self.give(agent, Input::Request { ticket, request: asked.request })
     }
 
     fn client_gives_up(&mut self, ticket: Ticket) -> Checked {
@@ -525,12 +582,18 @@ impl World {
         self.trace.say(self.now, None, format!("request {} is told {}", ticket.0, brief::reply(reply)));
         self.observer.ended(ticket);
         let learnt = self.clients.answered(self.now, ticket, reply);
-        if let Some((write, index)) = &learnt.written {
-            self.observer.acknowledged(write, *index, &self.agents)?;
+        if let (Some((write, index)), Reply::Written { outcome, .. }) = (&learnt.written, reply) {
+            self.observer.acknowledged(self.now, write, *index, outcome, &self.agents)?;
         }
-        if let Some((agent, read, asked, index)) = &learnt.read {
-            self.observer.read_answered(*agent, read, *asked, self.now, *index)?;
+        if let Reply::Read { answer, .. } = reply {
+            if let Some(question) = &learnt.read {
+                self.observer.read_answered(self.now, question, reply)?;
+            }
+            if let Some(asked) = &learnt.stream {
+                self.observer.streamed(asked, answer)?;
+            }
         }
+        self.lock_news(&learnt.news)?;
         self.learn(learnt)
     }
 
@@ -550,7 +613,12 @@ impl World {
         if self.healing {
             return Ok(());
         }
-        let scene = Scene { agents: self.options.agents, servers: self.options.servers, leader: self.leader() };
+        let scene = Scene {
+            agents: self.options.agents,
+            servers: self.options.servers,
+            leader: self.leader(),
+            is_settled: self.is_settled(),
+        };
         let (faults, next) = faults::draw(scene, &mut self.fault_dice);
         self.queue.push(self.now + next, Event::Fault);
         for (fault, after) in faults {
@@ -578,6 +646,13 @@ impl World {
                     self.kill(agent, down)?;
                 }
             }
+            Fault::LoseDisk { agent, down } if self.is_settled() => self.lose_disk(agent, down)?,
+            Fault::Leave { agent } if self.is_settled() => {
+                self.nodes_go(AWAY);
+                self.give(agent, Input::Leave)?;
+            }
+            // Meanwhile another one is away.
+            Fault::LoseDisk { .. } | Fault::Leave { .. } => {}
             Fault::Pause { agent, length } => self.pause(agent, length),
             Fault::Disk { agent, quality, length } => {
                 self.agents[agent].disk.set_quality(quality);
@@ -589,6 +664,41 @@ impl World {
                 self.queue.push(self.now + length, Event::WeatherClears);
             }
         }
+        Ok(())
+    }
+
+    /// Whether every server runs and all have one configuration, in which they vote and nobody else takes part.
+    fn is_settled(&self) -> bool {
+        let servers = || self.agents.iter().filter(|agent| agent.is_server);
+        let ids: BTreeSet<NodeId> = servers().map(|agent| agent.id).collect();
+        servers().all(|agent| {
+            let Some(raft) = agent.process.as_ref().and_then(|process| process.engine.raft()) else { return false };
+            let configuration = raft.configuration();
+            configuration.voters().count() == configuration.peers.len()
+                && configuration.voters().eq(ids.iter().copied())
+        })
+    }
+
+    /// From now on sessions may end for another reason than their own.
+    fn nodes_go(&mut self, length: Duration) {
+        self.observer.locks.believe_nothing();
+        self.nodes_go_until = self.nodes_go_until.max(self.now + length);
+    }
+
+    fn lock_news(&mut self, news: &[LockNews]) -> Checked {
+        let certain = self.now > self.nodes_go_until;
+        let heard = |news: &&LockNews| certain || !matches!(news, LockNews::Lives(..));
+        news.iter().filter(heard).try_for_each(|news| self.observer.lock_news(self.now, news))
+    }
+
+    fn lose_disk(&mut self, agent: usize, down: Duration) -> Checked {
+        self.kill(agent, down)?;
+        self.nodes_go(AWAY);
+        let nth = (self.agents[agent].former.len() + 1) * self.options.agents + agent;
+        let disk = Disk::new(Quality::BAD, Lie::None, Dice::new(self.options.seed, Stream::Disk, nth));
+        let lost = self.agents[agent].lose_disk(disk, &mut self.dice);
+        self.happened.once(Happening::DiskLost);
+        self.clients.server_is_gone(lost);
         Ok(())
     }
 
@@ -644,7 +754,9 @@ impl World {
 
     fn end_process(&mut self, agent: usize) -> Checked {
         self.trace.say(self.now, Some(agent), "ends".into());
-        self.agents[agent].process = None;
+        let host = &mut self.agents[agent];
+        self.happened.times(Happening::CrashWhileSaving, u64::from(host.disk.is_saving()));
+        host.process = None;
         self.agents[agent].disk.crash().map_err(broken_log)?;
         self.network.forget(agent);
         self.observer.process_ended(agent);
@@ -660,7 +772,10 @@ impl World {
             return Ok(());
         }
         host.start(self.now, self.options.seed, self.options.servers).map_err(broken_log)?;
-        self.trace.say(self.now, Some(agent), format!("starts with {} entries", host.disk.entries().len()));
+        let (index, _) = host.disk.covered();
+        self.happened.times(Happening::StartFromSnapshot, u64::from(index.0 > 0));
+        let found = format!("starts with a snapshot up to {index} and {} entries", host.disk.entries().len());
+        self.trace.say(self.now, Some(agent), found);
         self.observer.process_started(&self.agents[agent])?;
         self.settle(agent)
     }
@@ -696,6 +811,7 @@ impl World {
     /// Of those that are not servers, some leave and some are killed for good.
     fn last_farewells(&mut self) -> Checked {
         let clients = self.options.servers..self.options.agents;
+        self.nodes_go(Duration::from_secs(self.options.seconds));
         for agent in clients {
             match self.dice.below(4) {
                 0 => {
@@ -759,16 +875,21 @@ impl World {
     }
 
     fn summary(self) -> Summary {
+        let seen = &self.observer;
+        let mut happened: Happened = [self.happened, self.clients.happened].into_iter().sum();
+        happened.times(Happening::Term, seen.leaders.terms() as u64);
+        happened.times(Happening::StatesCompared, seen.states.compared());
+        happened.times(Happening::WriteAcknowledged, seen.acknowledgements.writes_acknowledged() as u64);
+        happened.times(Happening::Expired, seen.ends.count());
+        happened.times(Happening::Configuration, seen.configurations.len() as u64);
         Summary {
             hash: self.trace.hash(),
             events: self.trace.events(),
             simulated: Duration::from_secs(self.options.seconds),
             faults: self.faults,
             starts: self.agents.iter().map(|agent| agent.starts).sum(),
-            terms: self.observer.leaders.terms(),
-            log_length: self.observer.committed.last(),
-            states_compared: self.observer.states.compared(),
-            writes_acknowledged: self.observer.acknowledgements.writes_acknowledged(),
+            log_length: seen.committed.last(),
+            happened,
             requests: self.clients.counts,
             network: self.network.counts,
             converged_after: self.converged_after,

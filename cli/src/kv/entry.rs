@@ -41,6 +41,11 @@ pub(crate) fn find(client: &Client, doing: &str, key: &str, query: &[(&str, &str
     Ok(Found { entries, index })
 }
 
+/// Reads one key.
+pub(super) fn decoded(client: &Client, doing: &str, json: &[u8]) -> Result<Entry, Failure> {
+    client.json::<Wire>(doing, json)?.decoded(doing)
+}
+
 /// A key in JSON.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -6,6 +6,7 @@ mod export;
 mod get;
 mod import;
 mod put;
+mod watch;
 
 use crate::command::Surroundings;
 use crate::failure::Failure;
@@ -24,6 +25,7 @@ pub(crate) fn command() -> Command {
         delete::command(),
         export::command(),
         import::command(),
+        watch::command(),
     ])
 }
 
@@ -34,7 +36,8 @@ pub(crate) fn run(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> 
         Some(("delete", matches)) => delete::run(matches, surroundings),
         Some(("export", matches)) => export::run(matches, surroundings),
         Some(("import", matches)) => import::run(matches, surroundings),
-        _ => Err(Failure::new("`quorate kv` needs get, put, delete, export or import.")),
+        Some(("watch", matches)) => watch::run(matches, surroundings),
+        _ => Err(Failure::new("`quorate kv` needs get, put, delete, export, import or watch.")),
     }
 }
 

@@ -66,12 +66,12 @@ pub(crate) fn command() -> Command {
         Command::new("lock")
             .about("Runs a command while holding a lock")
             .after_help(
-                "The lock is the key PREFIX/.lock. With -n it is a semaphore with as many holders. The command is stopped if the \
-                 lock is lost. It finds CONSUL_LOCK_HELD=true in its environment, QUORATE_LOCK_SESSION, and \
-                 QUORATE_LOCK_TOKEN: the fencing token, which grows with every hold. A resource that remembers the greatest \
+                "The lock is the key PREFIX/.lock. With -n it is a semaphore with as many holders. The command is stopped if the\n\
+                 lock is lost. It finds CONSUL_LOCK_HELD=true in its environment, QUORATE_LOCK_SESSION, and\n\
+                 QUORATE_LOCK_TOKEN: the fencing token, which grows with every hold. A resource that remembers the greatest\n\
                  it has seen can refuse whoever comes late.\n\n\
                  Options go before PREFIX; what follows it belongs to the command.\n\n\
-                 Exit codes: 0 the command ran; 1 the lock was not acquired, or was lost; 2 the command failed and \
+                 Exit codes: 0 the command ran; 1 the lock was not acquired, or was lost; 2 the command failed and\n\
                  -child-exit-code was given.",
             )
             .args([
@@ -137,6 +137,9 @@ impl Lock {
         if prefix.is_empty() {
             return Err(Failure::new("Name the lock: `quorate lock PREFIX COMMAND`."));
         }
+        if is_on(matches, "stale") {
+            return Err(Failure::new("Whether a lock is held only the leader knows: leave out -stale."));
+        }
         let child: Vec<String> = values(matches, "child").into_iter().map(str::to_owned).collect();
         let name = value(matches, "name").map(str::to_owned);
         let patience = matches.get_one::<Duration>("try").or_else(|| matches.get_one("timeout")).copied();
@@ -175,9 +178,10 @@ impl Lock {
         let mut held = Held { lock: &self, session: &session, events: &events, renewed: asked };
         let outcome = held.run(&tell, surroundings);
         drop(stop_renewing);
-        let ended = session::ended(&self.client, &session);
-        outcome?;
-        ended
+        if session::ended(&self.client, &session).is_err() {
+            self.say(surroundings, "The session could not be destroyed; it ends by itself");
+        }
+        outcome
     }
 
     /// Keeps the session alive until `stopped` says that it need not be.

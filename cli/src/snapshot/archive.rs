@@ -114,7 +114,12 @@ impl Header {
         if kind != b"0" && kind != [0] {
             return Err(format!("it holds {name:?}, which is no plain file"));
         }
-        Ok(Some(Header { name, size: octal(field(124, 12))? }))
+        let size = match field(124, 12) {
+            // What eleven octal digits cannot say is written in binary, as GNU tar does.
+            [0x80, 0, 0, 0, size @ ..] => size.iter().fold(0, |size, byte| (size << 8) | u64::from(*byte)),
+            digits => octal(digits)?,
+        };
+        Ok(Some(Header { name, size }))
     }
 }
 
@@ -265,6 +270,19 @@ mod tests {
             assert_eq!(seen(&whole[..length]), None, "{length} of {}", whole.len());
         }
         assert_eq!(seen(&[whole, vec![0]].concat()), None, "something follows");
+    }
+
+    #[test]
+    fn sizes_beyond_eight_gibibytes_are_read() {
+        for (size, field) in [(0o77_777_777_777, b"77777777777\0"), (1 << 33, b"\x80\0\0\0\0\0\0\x02\0\0\0\0")] {
+            let mut block = written::tar(&[("state.bin", b"")])[..BLOCK].to_vec();
+            block[124..136].copy_from_slice(field);
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            let header = Header::next(&mut block.as_slice()).unwrap().unwrap();
+            assert_eq!((header.name.as_str(), header.size), ("state.bin", size));
+        }
     }
 
     #[test]

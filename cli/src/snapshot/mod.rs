@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::table;
 use archive::Archive;
 use clap::{Arg, ArgMatches, Command};
-use progress::Progress;
+use progress::{Counted, Progress};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,14 +21,14 @@ pub(crate) fn command() -> Command {
     let save = Command::new("save")
         .about("Saves a snapshot to a file")
         .after_help(
-            "Keys, sessions, locks and the catalogue at one index. The file gets its name when every checksum in it has been \
+            "Keys, sessions, locks and the catalogue at one index. The file gets its name when every checksum in it has been\n\
              verified, so a file of that name is always whole. Only its owner can read it: keys may hold secrets.",
         )
         .arg(file("Where to save it; an older one is replaced"));
     let restore = Command::new("restore")
         .about("Replaces all that the servers know with a snapshot")
         .after_help(
-            "Whatever was written since the snapshot is gone, everywhere at the same moment; indexes go on from where they are \
+            "Whatever was written since the snapshot is gone, everywhere at the same moment; indexes go on from where they are\n\
              and never back. The file's checksums are verified here before it is sent, and by the servers before it is applied.",
         )
         .arg(file("The snapshot"));
@@ -60,7 +60,7 @@ fn save(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> Result<(),
     let client = Client::new(matches, surroundings)?;
     let unverified = Unverified::create(name)?;
     let mut stream = client.get_stream("saving a snapshot", PATH, &[])?;
-    let progress = Progress::new("Saving", stream.length, surroundings);
+    let progress = Progress::new("Saving", stream.unpacked, Counted::Unpacked, surroundings);
     let copied = io::copy(&mut progress.over(&mut stream.body), &mut &unverified.file);
     copied.map_err(|error| {
         Failure::new(format!("Error saving a snapshot to {}: {error}. Nothing was kept; save again.", name.display()))
@@ -78,7 +78,7 @@ fn restore(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> Result<
     let mut file = File::open(name).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     let doing = format!("restoring the snapshot {}", name.display());
-    let progress = Progress::new("Restoring", Some(length), surroundings);
+    let progress = Progress::new("Restoring", Some(length), Counted::AsRead, surroundings);
     let answer = client.put_stream(&doing, PATH, &mut progress.over(&mut file), length)?;
     client.ok(&doing, answer)?;
     Ok(writeln!(surroundings.out, "Restored snapshot")?)

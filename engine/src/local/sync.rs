@@ -165,7 +165,7 @@ impl Engine {
         }
         self.local.syncing.wanted = false;
         // Who leaves has nothing to bring any more. A round left overdue instead would keep the shell's crank spinning.
-        if self.leaving {
+        if self.ending.leaving {
             self.local.syncing.next = Time::NEVER;
             return false;
         }

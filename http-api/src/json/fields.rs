@@ -14,6 +14,19 @@ pub(crate) struct Fields {
     path: String,
     /// By folded key: the key as it was written, and its value.
     left: BTreeMap<String, (String, Value)>,
+    /// What a refusal begins with.
+    refusal: &'static str,
+}
+
+/// What most endpoints say of a body that they cannot read.
+const DECODE_FAILED: &str = "Request decode failed";
+
+/// A length of time as it was written.
+enum Length {
+    /// Text as Go writes it, in nanoseconds.
+    Text(i64),
+    /// A bare number.
+    Number(i64),
 }
 
 impl Fields {
@@ -22,20 +35,54 @@ impl Fields {
     /// # Errors
     /// [`Error::BadRequest`] for anything else.
     pub(crate) fn parse(body: &[u8]) -> Result<Fields, Error> {
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(failed("EOF: the request has no body, a JSON object is expected"));
-        }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(object)) => Ok(Fields::of(object, String::new())),
-            Ok(_) => Err(failed("a JSON object is expected")),
-            Err(error) => Err(failed(error)),
+        Fields::parse_saying(DECODE_FAILED, body)
+    }
+
+    /// As [`Fields::parse`], for a body that may be left out: none has no fields.
+    ///
+    /// # Errors
+    /// As [`Fields::parse`].
+    pub(crate) fn parse_optional(body: &[u8]) -> Result<Fields, Error> {
+        if matches!(body.trim_ascii(), b"" | b"null") { Fields::parse(b"{}") } else { Fields::parse(body) }
+    }
+
+    /// As [`Fields::parse`], with another beginning of refusals.
+    ///
+    /// # Errors
+    /// As [`Fields::parse`].
+    pub(crate) fn parse_saying(refusal: &'static str, body: &[u8]) -> Result<Fields, Error> {
+        match read(refusal, body)? {
+            Value::Object(object) => Ok(Fields::of(object, String::new(), refusal)),
+            _ => Err(failed(refusal, "a JSON object is expected")),
         }
     }
 
-    fn of(object: Map<String, Value>, path: String) -> Fields {
+    /// The objects of the list that a body is; `null` is an empty list.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] for anything else.
+    pub(crate) fn parse_list(refusal: &'static str, body: &[u8]) -> Result<Vec<Fields>, Error> {
+        let items = match read(refusal, body)? {
+            Value::Array(items) => items,
+            Value::Null => Vec::new(),
+            _ => return Err(failed(refusal, "a JSON list of objects is expected")),
+        };
+        let object = |item| match item {
+            Value::Object(object) => Ok(Fields::of(object, String::new(), refusal)),
+            _ => Err(failed(refusal, "a JSON list of objects is expected")),
+        };
+        items.into_iter().map(object).collect()
+    }
+
+    fn of(object: Map<String, Value>, path: String, refusal: &'static str) -> Fields {
         // Go keeps the last of several spellings.
         let left = object.into_iter().map(|(key, value)| (fold(&key), (key, value))).collect();
-        Fields { path, left }
+        Fields { path, left, refusal }
+    }
+
+    /// An object within this one.
+    fn within(&self, name: &str, object: Map<String, Value>) -> Fields {
+        Fields::of(object, format!("{}{name}.", self.path), self.refusal)
     }
 
     /// Whether nothing was said: no key, or only zero values.
@@ -78,9 +125,14 @@ impl Fields {
     }
 
     pub(crate) fn take_truth(&mut self, name: &str) -> Result<bool, Error> {
+        Ok(self.take_truth_if_given(name)?.unwrap_or(false))
+    }
+
+    /// As [`Fields::take_truth`], for what is not false where it is not given.
+    pub(crate) fn take_truth_if_given(&mut self, name: &str) -> Result<Option<bool>, Error> {
         match self.take(name) {
-            None => Ok(false),
-            Some(Value::Bool(truth)) => Ok(truth),
+            None => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(truth)),
             Some(_) => Err(self.wrong(name, "true or false")),
         }
     }
@@ -91,6 +143,15 @@ impl Fields {
             None => Ok(None),
             Some(Value::Number(number)) if number.is_i64() => Ok(number.as_i64()),
             Some(_) => Err(self.wrong(name, "a whole number")),
+        }
+    }
+
+    /// A number without sign, up to 2^64-1: flags and indexes.
+    pub(crate) fn take_unsigned(&mut self, name: &str) -> Result<Option<u64>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) if number.is_u64() => Ok(number.as_u64()),
+            Some(_) => Err(self.wrong(name, "a whole number from 0 to 18446744073709551615")),
         }
     }
 
@@ -108,14 +169,44 @@ impl Fields {
     /// Text as Go writes it (`10s`), or a number of nanoseconds. What is negative counts as zero, as it does where
     /// Consul compares.
     pub(crate) fn take_duration(&mut self, name: &str) -> Result<Duration, Error> {
-        let nanos = match self.take(name) {
-            None => 0,
-            Some(Value::String(text)) if text.is_empty() => 0,
-            Some(Value::String(text)) => go::parse_duration(&text).map_err(failed)?,
-            Some(Value::Number(number)) => number.as_i64().ok_or_else(|| self.wrong(name, "nanoseconds"))?,
-            Some(_) => return Err(self.wrong(name, "a duration like \"10s\"")),
-        };
-        Ok(Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
+        Ok(self.take_duration_if_given(name)?.unwrap_or_default())
+    }
+
+    /// As [`Fields::take_duration`], for what is not zero where it is not given. Empty text does not give it.
+    pub(crate) fn take_duration_if_given(&mut self, name: &str) -> Result<Option<Duration>, Error> {
+        Ok(self.take_length(name)?.map(|length| match length {
+            Length::Text(nanos) | Length::Number(nanos) => Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)),
+        }))
+    }
+
+    /// As [`Fields::take_duration_if_given`], but a bare number below 1000 is taken for seconds, as Consul takes the lock delay: people write 15
+    /// and mean 15 s.
+    pub(crate) fn take_lock_delay(&mut self, name: &str) -> Result<Option<Duration>, Error> {
+        Ok(self.take_length(name)?.map(|length| match length {
+            Length::Number(seconds @ ..1000) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+            Length::Text(nanos) | Length::Number(nanos) => Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)),
+        }))
+    }
+
+    fn take_length(&mut self, name: &str) -> Result<Option<Length>, Error> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => {
+                go::parse_duration(&text).map(|nanos| Some(Length::Text(nanos))).map_err(|why| self.failed(why))
+            }
+            Some(Value::Number(number)) => match whole(&number) {
+                Some(number) => Ok(Some(Length::Number(number))),
+                None => Err(self.wrong(name, "nanoseconds")),
+            },
+            Some(_) => Err(self.wrong(name, "a duration like \"10s\"")),
+        }
+    }
+
+    /// As [`Fields::take_texts`], telling an empty list from none. `null` is an empty list: in Go it takes the place of a default.
+    pub(crate) fn take_texts_if_given(&mut self, name: &str) -> Result<Option<Vec<String>>, Error> {
+        let given = self.left.contains_key(&fold(name));
+        Ok(Some(self.take_texts(name)?).filter(|_| given))
     }
 
     pub(crate) fn take_texts(&mut self, name: &str) -> Result<Vec<String>, Error> {
@@ -140,11 +231,10 @@ impl Fields {
 
     /// A map from text to lists of text, such as HTTP headers.
     pub(crate) fn take_texts_map(&mut self, name: &str) -> Result<BTreeMap<String, Vec<String>>, Error> {
-        let wrong = || wrong_type(&self.path, name, "an object of lists of strings");
         let Some(value) = self.left.remove(&fold(name)).map(|(_, value)| value) else { return Ok(BTreeMap::new()) };
         match value {
             Value::Null => Ok(BTreeMap::new()),
-            value => serde_json::from_value(value).map_err(|_| wrong()),
+            value => serde_json::from_value(value).map_err(|_| self.wrong(name, "an object of lists of strings")),
         }
     }
 
@@ -152,7 +242,7 @@ impl Fields {
     pub(crate) fn take_object(&mut self, name: &str) -> Result<Option<Fields>, Error> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Fields::of(object, format!("{}{name}.", self.path)))),
+            Some(Value::Object(object)) => Ok(Some(self.within(name, object))),
             Some(_) => Err(self.wrong(name, "an object")),
         }
     }
@@ -162,7 +252,7 @@ impl Fields {
         self.take_items(name)?
             .into_iter()
             .map(|item| match item {
-                Value::Object(object) => Ok(Fields::of(object, format!("{}{name}.", self.path))),
+                Value::Object(object) => Ok(self.within(name, object)),
                 _ => Err(self.wrong(name, "a list of objects")),
             })
             .collect()
@@ -173,7 +263,7 @@ impl Fields {
         self.take_map(name)?
             .into_iter()
             .map(|(key, value)| match value {
-                Value::Object(object) => Ok((key, Fields::of(object, format!("{}{name}.", self.path)))),
+                Value::Object(object) => Ok((key, self.within(name, object))),
                 _ => Err(self.wrong(name, "an object of objects")),
             })
             .collect()
@@ -184,9 +274,9 @@ impl Fields {
     /// # Errors
     /// [`Error::BadRequest`] in Go's words, naming the first key that nobody knows.
     pub(crate) fn finish(self) -> Result<(), Error> {
-        match self.left.into_values().next() {
+        match self.left.values().next() {
             None => Ok(()),
-            Some((key, _)) => Err(failed(format!("json: unknown field {}", quote(&key)))),
+            Some((key, _)) => Err(self.failed(format!("json: unknown field {}", quote(key)))),
         }
     }
 
@@ -211,17 +301,33 @@ impl Fields {
     }
 
     fn wrong(&self, name: &str, expected: &str) -> Error {
-        wrong_type(&self.path, name, expected)
+        self.failed(format!("{}{name} must be {expected}", self.path))
+    }
+
+    /// What Consul answers to a body that it cannot read.
+    pub(crate) fn failed(&self, why: impl std::fmt::Display) -> Error {
+        failed(self.refusal, why)
     }
 }
 
-fn wrong_type(path: &str, name: &str, expected: &str) -> Error {
-    failed(format!("{path}{name} must be {expected}"))
+fn read(refusal: &'static str, body: &[u8]) -> Result<Value, Error> {
+    if body.trim_ascii().is_empty() {
+        return Err(failed(refusal, "EOF: the request has no body, JSON is expected"));
+    }
+    serde_json::from_slice(body).map_err(|error| failed(refusal, error))
 }
 
-/// What Consul answers to a body that it cannot read.
-fn failed(why: impl std::fmt::Display) -> Error {
-    Error::BadRequest(format!("Request decode failed: {why}"))
+fn failed(refusal: &'static str, why: impl std::fmt::Display) -> Error {
+    Error::BadRequest(format!("{refusal}: {why}"))
+}
+
+/// A number without a fraction, also where it is written as `1.5e10`.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    // Every whole number up to 2^53 is a float; beyond it nobody writes an exponent.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within the bounds of exact floats")]
+    let of_float = |float: f64| (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64);
+    number.as_i64().or_else(|| number.as_f64().and_then(of_float))
 }
 
 fn fold(key: &str) -> String {
@@ -272,6 +378,12 @@ mod tests {
         assert_eq!(fields.take_duration("D").unwrap(), Duration::ZERO);
         assert_eq!(sentence(fields.take_duration("E")), "Request decode failed: time: missing unit in duration \"10\"");
         assert!(fields.take_duration("F").is_err());
+        let mut fields = Fields::parse(br#"{"A":15,"B":"15ns","C":1000,"D":-3,"E":1.5e10,"F":1e300}"#).unwrap();
+        for (name, nanos) in [("A", 15_000_000_000), ("B", 15), ("C", 1000), ("D", 0), ("E", 15_000_000_000)] {
+            assert_eq!(fields.take_lock_delay(name).unwrap(), Some(Duration::from_nanos(nanos)), "{name}");
+        }
+        assert!(fields.take_lock_delay("F").is_err());
+        assert_eq!(fields.take_lock_delay("G").unwrap(), None);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! JSON as Consul's clients write and read it. Nothing of it goes further in than this crate.
 //!
-//! [`fields`] takes bodies apart; [`node`], [`service`] and [`check`] have the shapes of rows.
+//! [`fields`] takes bodies apart; [`node`], [`service`], [`check`], [`kv`] and [`session`] have the shapes of rows.
 
 pub(crate) mod check;
 pub(crate) mod fields;
+pub(crate) mod kv;
 pub(crate) mod node;
 pub(crate) mod service;
+pub(crate) mod session;
+pub(crate) mod time;
 
 use crate::error::Error;
 use axum::body::Body;

@@ -267,7 +267,7 @@ async fn registrations_that_are_refused() {
             r#"Invalid Service Meta: the key "a b" must be 1 to 128 letters, digits, dashes or underscores"#,
         ),
         (r#"{"Name":"x","Port":-1}"#.to_owned(), "Request decode failed: Port must be a port from 0 to 65535"),
-        (String::new(), "Request decode failed: EOF: the request has no body, a JSON object is expected"),
+        (String::new(), "Request decode failed: EOF: the request has no body, JSON is expected"),
     ] {
         call(&format!("PUT {REGISTER}"), body, []).await.refused(400, sentence);
     }

@@ -136,7 +136,7 @@ async fn registrations_that_are_refused() {
             500,
             r#"check "c" is of node "other", the registration of "e""#,
         ),
-        ("", 400, "Request decode failed: EOF: the request has no body, a JSON object is expected"),
+        ("", 400, "Request decode failed: EOF: the request has no body, JSON is expected"),
         ("[]", 400, "Request decode failed: a JSON object is expected"),
     ] {
         call("PUT /v1/catalog/register", body, []).await.refused(status, sentence);

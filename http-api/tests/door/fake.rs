@@ -5,17 +5,21 @@ use bytes::Bytes;
 use http::{HeaderMap, Request as HttpRequest};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use quorate_http_api::{Config, router};
 use quorate_protocol::{
-    Answer, Ask, Check, Cluster, Consistency, LocalRequest, LogIndex, Node, NodeId, Outcome, Read, ReadRequest, Reply,
-    ReplyFuture, Request, Row, Service, Status, Wait, Write,
+    Answer, Ask, Check, Cluster, LocalRequest, LogIndex, Node, NodeId, Outcome, Read, ReadRequest, Reply, ReplyFuture,
+    Request, Row, Service, Status, Wait, Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 /// Replies in order, then the last one again; without any, `Done`.
@@ -41,6 +45,102 @@ impl Cluster for Script {
         let mut replies = self.replies.lock().unwrap();
         let reply = if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() };
         Box::pin(async move { reply.unwrap_or(Reply::Done) })
+    }
+}
+
+/// A cluster that thinks of its replies, and remembers what it was asked.
+pub struct Thinking<F> {
+    think: F,
+    asked: Mutex<Vec<Request>>,
+}
+
+impl<F: Fn(&Ask) -> Reply + Send + Sync + 'static> Thinking<F> {
+    pub fn of(think: F) -> Arc<Thinking<F>> {
+        Arc::new(Thinking { think, asked: Mutex::default() })
+    }
+
+    /// What it was asked, as `show` shows it.
+    pub fn asked<T>(&self, show: impl Fn(&Ask) -> T) -> Vec<T> {
+        self.asked.lock().unwrap().iter().map(|request| show(&request.ask)).collect()
+    }
+}
+
+impl<F: Fn(&Ask) -> Reply + Send + Sync + 'static> Cluster for Thinking<F> {
+    fn ask(&self, request: Request) -> ReplyFuture<'_> {
+        // A real one takes a moment, in which a connection may end.
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let reply = (self.think)(&request.ask);
+            self.asked.lock().unwrap().push(request);
+            reply
+        })
+    }
+}
+
+/// A cluster that answers at once what does not wait, has the rest wait for ever, and notices when nobody waits any more.
+#[derive(Default)]
+pub struct Waiting {
+    pub at_once: Option<Reply>,
+    pub forgotten: Arc<AtomicBool>,
+}
+
+struct Forgets(Arc<AtomicBool>);
+
+impl Drop for Forgets {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Cluster for Waiting {
+    fn ask(&self, request: Request) -> ReplyFuture<'_> {
+        match (&self.at_once, request.ask) {
+            (Some(reply), Ask::Read(ReadRequest { wait: None, .. })) => {
+                let reply = reply.clone();
+                Box::pin(async move { reply })
+            }
+            _ => {
+                let guard = Forgets(self.forgotten.clone());
+                Box::pin(async move {
+                    let _guard = guard;
+                    std::future::pending().await
+                })
+            }
+        }
+    }
+}
+
+/// A client that asks, gets as far as it can, and goes away: what waited for it is forgotten, and not before.
+pub async fn goes_away(request: &str, at_once: Option<Reply>) -> String {
+    let cluster = Waiting { at_once, ..Waiting::default() };
+    let forgotten = cluster.forgotten.clone();
+    let (mut client, server) = tokio::io::duplex(64 * 1024);
+    client.write_all(request.as_bytes()).await.unwrap();
+    let builder = Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(router(Arc::new(cluster), Config::default()));
+    let mut serve = Box::pin(builder.serve_connection(TokioIo::new(server), service));
+    tokio::select! {
+        biased;
+        _ = &mut serve => panic!("the client still waits"),
+        () = settled() => assert!(!forgotten.load(Ordering::Relaxed), "the client still waits"),
+    }
+    let mut seen = vec![0; 64 * 1024];
+    let seen = tokio::select! {
+        biased;
+        size = client.read(&mut seen) => String::from_utf8(seen[..size.unwrap()].to_vec()).unwrap(),
+        () = settled() => String::new(),
+    };
+    drop(client);
+    // The end of the connection is the end of the wait.
+    let _ = serve.await;
+    assert!(forgotten.load(Ordering::Relaxed), "nobody waits any more");
+    seen
+}
+
+/// After everything that can go on has gone on.
+async fn settled() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -107,8 +207,7 @@ pub async fn send(request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>
 
 pub async fn send_with(config: Config, request: HttpRequest<Body>, replies: impl Into<VecDeque<Reply>>) -> Seen {
     let script = Arc::new(Script::of(replies));
-    let response = router(script.clone(), config).oneshot(request).await.unwrap();
-    let (parts, body) = response.into_parts();
+    let (parts, body) = router(script.clone(), config).oneshot(request).await.unwrap().into_parts();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let asked = script.asked();
     assert_eq!(parts.headers.get("x-consul-default-acl-policy").unwrap(), "allow");

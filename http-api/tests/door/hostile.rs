@@ -3,7 +3,7 @@
 use crate::fake::*;
 use axum::body::Body;
 use http::Request;
-use quorate_protocol::Reply;
+use quorate_protocol::{Outcome, Reply};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -57,6 +57,52 @@ async fn garbage_for_json() {
     }
 }
 
+/// What the store's second half takes; some of it takes almost anything, and no more than a body's worth of it.
+const TAKE_STATE: [&str; 4] = ["/v1/session/create", "/v1/txn", "/v1/operator/autopilot/configuration", "/v1/snapshot"];
+
+#[tokio::test]
+async fn garbage_for_the_store() {
+    let nested = |open: &str| format!("{{\"NodeChecks\":{}", open.repeat(500_000 / open.len()));
+    let many = |item: &dyn Fn(usize) -> String| (0..40_000).map(item).collect::<Vec<_>>().join(",");
+    let bodies = [
+        "\u{0}".to_owned(),
+        "{".to_owned(),
+        "true".to_owned(),
+        "1e999".to_owned(),
+        "[[]]".to_owned(),
+        "[null]".to_owned(),
+        "{\"TTL\":1}".to_owned(),
+        "{\"TTL\":\"99999999999999999999h\"}".to_owned(),
+        "{\"LockDelay\":1e308}".to_owned(),
+        "{\"LockDelay\":-9223372036854775808}".to_owned(),
+        "{\"LockDelay\":99999999999999999999}".to_owned(),
+        "{\"MaxTrailingLogs\":1e30}".to_owned(),
+        "{\"MinQuorum\":4294967296}".to_owned(),
+        "[{\"KV\":{\"Verb\":\"set\",\"Key\":\"a\",\"Flags\":1e30}}]".to_owned(),
+        "[{\"KV\":{\"Verb\":\"get\",\"Key\":\"\\ud800\"}}]".to_owned(),
+        format!("[{{\"KV\":{{\"Verb\":\"{}\",\"Key\":\"a\"}}}}]", "v".repeat(100_000)),
+        format!("[{{\"KV\":{{\"Key\":\"a\",\"Value\":\"{}\"}}}}]", "%".repeat(100_000)),
+        format!("{{\"Behavior\":\"{}\"}}", "b".repeat(100_000)),
+        nested("["),
+        nested("{\"a\":"),
+        format!("[{}]", many(&|_| "{}".to_owned())),
+        format!("{{\"NodeChecks\":[{}]}}", many(&|number| format!("\"{number}\""))),
+        format!("{{{}}}", many(&|number| format!("\"{number}\":1"))),
+    ];
+    for path in TAKE_STATE {
+        for body in &bodies {
+            let seen = call(&format!("PUT {path}"), body.clone(), [written(Outcome::Done)]).await;
+            assert!(seen.status <= 500, "{path} {body:.40}: {}", seen.status);
+            assert!(seen.body.len() < 400, "an error does not repeat its cause: {}", seen.body.len());
+        }
+        let (body, taken) = pieces(64 * 1024, 1_000_000);
+        let seen = call(&format!("PUT {path}"), body, [written(Outcome::Done)]).await;
+        assert!(matches!(seen.status, 413 | 500), "{path}: {}", seen.status);
+        assert!(taken.load(Ordering::Relaxed) < 200, "what nobody reads is not read for ever");
+        assert_eq!(seen.asked, [], "{path}");
+    }
+}
+
 #[tokio::test]
 async fn bodies_without_length_are_cut() {
     for path in TAKE_JSON {
@@ -104,6 +150,14 @@ async fn odd_paths_and_queries() {
         "/v1/kv/a?tag=&tag",
         "/v1/kv/{*tail}",
         "/v1/kv/a?max_stale=-5s",
+        "/v1/kv/a?stream&index=18446744073709551615&wait=9999h",
+        "/v1/kv/a?acquire=%00",
+        "/v1/kv/?recurse&limit=4294967295&start-after=%ff",
+        "/v1/kv/?recurse&limit=4294967295&start-after=%0a",
+        "/v1/session/info/%2e%2e",
+        "/v1/session/renew/%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92%F0%9F%94%92",
+        "/v1/operator/raft/peer?address=%5B::1%5D:99999",
+        "/v1/operator/autopilot/configuration?cas=99999999999999999999",
         &long,
     ] {
         for method in ["GET", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {

@@ -1,7 +1,6 @@
 //! `/v1/kv/`, against what Consul 1.8.7 and 1.9.1 answer.
 
 use crate::fake::*;
-use bytes::Bytes;
 use http::Request;
 use quorate_http_api::Config;
 use quorate_protocol::{
@@ -23,7 +22,7 @@ fn list(prefix: &str) -> Read {
     Read::Kv(KvRead::List { prefix: prefix.to_owned(), page: Page::default() })
 }
 
-fn keys(prefix: &str, separator: &str) -> Read {
+fn keys_of(prefix: &str, separator: &str) -> Read {
     Read::Kv(KvRead::Keys { prefix: prefix.to_owned(), separator: separator.to_owned(), page: Page::default() })
 }
 
@@ -51,6 +50,42 @@ async fn an_empty_value_is_null_and_flags_are_whole() {
         200,
         r#"[{"LockIndex":0,"Key":"e","Flags":3304740253564472344,"Value":null,"CreateIndex":1,"ModifyIndex":2}]"#,
     );
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages() {
+    let page = |after: Option<&str>, limit| Page { after: after.map(str::to_owned), limit };
+    let three = || vec![entry("p/a", "1", 7), entry("p/b c", "2", 8), entry("p/c", "3", 9)];
+    // One more than asked for is asked for, which tells whether there is more.
+    let seen = get("/v1/kv/p/?recurse&limit=2", Answer::Entries(three())).await;
+    let list = KvRead::List { prefix: "p/".to_owned(), page: page(None, Some(3)) };
+    assert_eq!(seen.read(), &now(Read::Kv(list)));
+    assert!(seen.body.contains("p/b c") && !seen.body.contains("p/c"), "{}", seen.body);
+    assert_eq!(seen.header("x-quorate-next"), Some("p%2Fb+c"), "ready for start-after");
+
+    let seen = get("/v1/kv/p/?recurse&limit=2&start-after=p%2Fb+c", Answer::Entries(three()[2..].to_vec())).await;
+    let list = KvRead::List { prefix: "p/".to_owned(), page: page(Some("p/b c"), Some(3)) };
+    assert_eq!((seen.read(), seen.header("x-quorate-next")), (&now(Read::Kv(list)), None));
+
+    // As many as were asked for, and none after them.
+    let seen = get("/v1/kv/p/?recurse&limit=2", Answer::Entries(three()[..2].to_vec())).await;
+    assert!(seen.body.contains("p/b c"), "{}", seen.body);
+    assert_eq!(seen.header("x-quorate-next"), None);
+
+    let names = |names: &[&str]| Answer::Keys(names.iter().map(|name| (*name).to_owned()).collect());
+    let seen = get("/v1/kv/p/?keys&separator=/&limit=1", names(&["p/a", "p/b/"])).await;
+    seen.answered(200, r#"["p/a"]"#);
+    assert_eq!(seen.header("x-quorate-next"), Some("p%2Fa"));
+    let keys = KvRead::Keys { prefix: "p/".to_owned(), separator: "/".to_owned(), page: page(None, Some(2)) };
+    assert_eq!(seen.read(), &now(Read::Kv(keys)));
+
+    let seen = get("/v1/kv/p/?keys&limit=4294967295", names(&["p/a"])).await;
+    assert_eq!((seen.body.as_str(), seen.header("x-quorate-next")), (r#"["p/a"]"#, None));
+
+    let seen = get("/v1/kv/p/?count", names(&["p/a", "p/b"])).await;
+    seen.answered(200, "2");
+    assert_eq!(seen.read(), &now(keys_of("p/", "")));
+    get("/v1/kv/?count&separator=/", Answer::Keys(vec![])).await.answered(200, "0");
 }
 
 #[tokio::test]
@@ -105,11 +140,11 @@ async fn what_each_path_asks() {
         ("/v1/kv/%C3%A7?", entries(), get_key("ç")),
         ("/v1/kv/x?recurse=false", entries(), list("x")),
         ("/v1/kv/?recurse=", entries(), list("")),
-        ("/v1/kv/?keys", names(), keys("", "")),
-        ("/v1/kv/n%2F?keys=true&recurse", names(), keys("n/", "")),
-        ("/v1/kv/?keys&separator=/", names(), keys("", "/")),
-        ("/v1/kv/?keys=&separator=%2F", names(), keys("", "/")),
-        ("/v1/kv/?keys&seperator=-", names(), keys("", "-")),
+        ("/v1/kv/?keys", names(), keys_of("", "")),
+        ("/v1/kv/n%2F?keys=true&recurse", names(), keys_of("n/", "")),
+        ("/v1/kv/?keys&separator=/", names(), keys_of("", "/")),
+        ("/v1/kv/?keys=&separator=%2F", names(), keys_of("", "/")),
+        ("/v1/kv/?keys&seperator=-", names(), keys_of("", "-")),
     ] {
         let seen = get(path, answer).await;
         assert_eq!((seen.status, seen.read()), (200, &now(asked)), "{path}");
@@ -148,18 +183,21 @@ async fn jitter_repeats_from_a_seed_and_spreads() {
 }
 
 #[tokio::test]
-async fn an_answer_staler_than_allowed_is_asked_for_again() {
-    let stale = |millis| Reply::Read {
+async fn how_old_an_answer_may_be_goes_with_the_question() {
+    let old = Reply::Read {
         answer: Answer::Entries(vec![entry("a", "1", 7)]),
         index: LogIndex(0),
         known_leader: false,
-        last_contact: Duration::from_millis(millis),
+        last_contact: Duration::from_millis(1_500),
     };
-    let seen = call("GET /v1/kv/a?max_stale=2s", "", [stale(3_000), stale(0)]).await;
-    let modes: Vec<_> = seen.asked.iter().map(|request| format!("{:?}", request.ask)).collect();
-    assert!(modes.len() == 2 && modes[0].contains("Stale") && modes[1].contains("Default"), "{modes:?}");
-    let seen = call("GET /v1/kv/a?max_stale=2s", "", [stale(1_500), stale(0)]).await;
-    assert_eq!(seen.asked.len(), 1);
+    let seen = call("GET /v1/kv/a?max_stale=2s&min-index=41", "", [old]).await;
+    let asked = ReadRequest {
+        consistency: Consistency::Stale,
+        max_stale: Some(Duration::from_secs(2)),
+        at_least: LogIndex(41),
+        ..now(get_key("a"))
+    };
+    assert_eq!(seen.read(), &asked);
     assert_eq!(seen.header("x-consul-lastcontact"), Some("1500"));
     assert_eq!(seen.header("x-consul-knownleader"), Some("false"));
     assert_eq!(seen.header("x-consul-index"), Some("1"), "never 0");
@@ -181,11 +219,15 @@ async fn what_is_refused_before_it_is_asked() {
         ("DELETE /v1/kv/a?cas=x", 500, r#"strconv.ParseUint: parsing "x": invalid syntax"#),
         ("PUT /v1/kv/a?cas=1&acquire=x", 400, "Conflicting flags: acquire=x&cas=1"),
         ("DELETE /v1/kv/a?cas=1&recurse", 400, "Conflicting flags: cas=1&recurse="),
-        (
-            "PUT /v1/kv/a?acquire=b7b293c6-60a4-58b7-8c94-548313ba03e8",
-            400,
-            "sessions and locks are not supported yet: ?acquire and ?release come with them; use ?cas",
-        ),
+        ("GET /v1/kv/a?min-index=x", 400, "Invalid min-index"),
+        ("GET /v1/kv/a?recurse&limit=0", 400, "Invalid limit: a number from 1 to 4294967295"),
+        ("GET /v1/kv/a?count&keys", 400, "Conflicting flags: count=&keys="),
+        ("GET /v1/kv/a?count&limit=3", 400, "Conflicting flags: count=&limit=3"),
+        ("GET /v1/kv/a?check-token=1&recurse", 400, "Conflicting flags: check-token=1&recurse="),
+        ("GET /v1/kv/a?check-token=x", 500, r#"strconv.ParseUint: parsing "x": invalid syntax"#),
+        ("GET /v1/kv/?check-token=1", 400, "Missing key name"),
+        ("PUT /v1/kv/a?ttl=30", 400, r#"Invalid ttl: time: missing unit in duration "30""#),
+        ("PUT /v1/kv/a?ttl=10ms", 400, r#"Invalid ttl "10ms": a key lives for at least 1s"#),
         ("GET /v1/kv/%zz", 400, r#"invalid URL escape "%zz""#),
         ("PUT /v1/kv/%ff", 400, "the percent-decoded URL is not UTF-8; keys and names are UTF-8 text"),
         ("PUT /v1/kv/a%00", 400, "the path holds a control character; keys and names are printable"),
@@ -209,12 +251,17 @@ async fn writes_and_their_outcomes() {
             cas: cas.map(LogIndex),
         })
     };
+    let lasting = |ttl| {
+        let pair = Pair { key: "e/a".to_owned(), value: bytes("v1"), flags: 0, ttl: Some(ttl) };
+        Write::Kv(KvWrite::Put { pair, cas: None })
+    };
     let delete = |cas: Option<u64>| Write::Kv(KvWrite::Delete { key: "e/a".to_owned(), cas: cas.map(LogIndex) });
     let tree = |prefix: &str| Write::Kv(KvWrite::DeletePrefix { prefix: prefix.to_owned() });
     for (line, asked) in [
         ("PUT /v1/kv/e%2Fa", put(0, None)),
         ("PUT /v1/kv/e/a?flags=42&cas=0", put(42, Some(0))),
         ("PUT /v1/kv/e/a?cas=18446744073709551615", put(0, Some(u64::MAX))),
+        ("PUT /v1/kv/e/a?ttl=1m30s", lasting(Duration::from_secs(90))),
         ("DELETE /v1/kv/e/a", delete(None)),
         ("DELETE /v1/kv/e/a?cas=7", delete(Some(7))),
         ("DELETE /v1/kv/e/?recurse=", tree("e/")),
@@ -224,6 +271,7 @@ async fn writes_and_their_outcomes() {
         seen.answered(200, "true");
         assert_eq!(seen.header("content-type"), Some("application/json"));
         assert_eq!(seen.write(), &asked, "{line}");
+        assert_eq!((seen.header("x-quorate-index"), seen.header("x-quorate-fencing-token")), (Some("386"), None));
         let unmatched = Outcome::Unmatched { found: LogIndex(9) };
         call(line, "v1", [written(unmatched)]).await.answered(200, "false");
         call(line, "v1", [written(Outcome::Refused("why".to_owned()))]).await.answered(500, "why");

@@ -2,7 +2,7 @@
 
 use crate::fake::*;
 use http::Request;
-use quorate_protocol::{Ask, Reply, StatusRequest};
+use quorate_protocol::{Ask, LocalRequest, Refusal, Reply, StatusRequest};
 
 #[tokio::test]
 async fn leader_and_peers() {
@@ -16,6 +16,26 @@ async fn leader_and_peers() {
     assert_eq!(seen.ask(), &Ask::Status(StatusRequest::Peers));
     let seen = call("GET /v1/status/peers?dc=dc2", "", [Reply::Peers(vec![])]).await;
     assert_eq!(seen.asked[0].dc.as_deref(), Some("dc2"));
+}
+
+#[tokio::test]
+async fn probes() {
+    let address = "127.0.0.1:8301".parse().unwrap();
+    let seen = call("GET /readyz", "", [Reply::Leader(Some(address))]).await;
+    seen.answered(200, "ok");
+    assert_eq!(seen.ask(), &Ask::Status(StatusRequest::Leader));
+    for reply in [Reply::Leader(None), Reply::Refused(Refusal::NoLeader)] {
+        call("GET /readyz", "", [reply]).await.answered(503, "No cluster leader");
+    }
+    call("GET /readyz", "", [Reply::Refused(Refusal::NoServers)]).await.answered(503, "No known Consul servers");
+
+    let seen = call("GET /livez", "", [Reply::Done]).await;
+    seen.answered(200, "ok");
+    assert_eq!(seen.ask(), &Ask::Local(LocalRequest::Describe));
+    // Whoever is busy is not to be restarted.
+    call("GET /livez", "", [Reply::Refused(Refusal::Busy)]).await.answered(200, "ok");
+    let seen = call("GET /livez", "", [Reply::Refused(Refusal::Stopping)]).await;
+    seen.answered(503, "agent is shutting down");
 }
 
 #[tokio::test]
@@ -39,7 +59,7 @@ async fn wrong_methods_say_which_work() {
 async fn paths_that_nothing_serves() {
     for (line, status, part) in [
         ("GET /v1/nope", 404, "no such endpoint"),
-        ("PUT /v1/session/create", 404, "not yet served"),
+        ("GET /v1/operator/keyring", 404, "not yet served"),
         ("PUT /v1/agent/service/maintenance/web?enable=true", 404, "not yet served"),
         ("GET /v1/agent/metrics", 404, "not yet served"),
         ("GET /v1/agent/connect/ca/roots", 404, "service mesh"),

@@ -16,6 +16,11 @@ fn append(previous: u64, previous_term: u64, entries: &[LogEntry], commit: u64) 
     }
 }
 
+/// A write of nothing but this.
+fn write(number: u64, hard_state: HardState) -> Persist {
+    Persist { number, hard_state, snapshot: None, compact_to: None, entries: vec![] }
+}
+
 fn accepted(term: u64, match_index: u64) -> (NodeId, RaftMessage) {
     (id(2), message(term, RaftBody::AppendAccepted { match_index: LogIndex(match_index) }))
 }
@@ -26,10 +31,7 @@ fn a_vote_waits_for_the_disk() {
     let ask = RaftBody::VoteRequest { last_index: LogIndex(1), last_term: Term(1), transfer: false };
     assert_eq!(server.receive(at(400), 2, 2, ask), []);
     let vote = HardState { term: Term(2), vote: Some(id(2)) };
-    assert_eq!(
-        server.unsynced,
-        [Persist { number: 1, hard_state: vote, entries: vec![], snapshot: None, compact_to: None }]
-    );
+    assert_eq!(server.unsynced, [write(1, vote)]);
     let number = server.write(1).unwrap();
     server.raft.handle_persisted(at(401), number);
     assert_eq!(server.drain(), [(id(2), message(2, RaftBody::VoteReply { granted: true }))]);
@@ -147,12 +149,12 @@ fn a_damaged_log_or_config_is_refused() {
     let first = configuration(&[1], &[]);
     let start = |term: u64, entries: Vec<LogEntry>| {
         let hard_state = HardState { term: Term(term), vote: None };
-        Raft::new(Config::lan(id(1), 0), hard_state, entries, Time::ZERO).err()
+        Raft::new(Config::lan(id(1), 0), hard_state, None, entries, Time::ZERO).err()
     };
     assert_eq!(start(3, log(&first, &[1, 2, 3])), None);
     assert!(matches!(start(2, log(&first, &[1, 2, 3])), Some(StartError::Log(_))), "the term on disk is older");
     assert!(matches!(start(9, log(&first, &[1, 3, 2])), Some(StartError::Log(_))));
     assert!(matches!(start(9, log(&first, &[1, 2, 3])[1..].to_vec()), Some(StartError::Log(_))));
     let config = Config { heartbeat_interval: Duration::ZERO, ..Config::lan(id(1), 0) };
-    assert!(matches!(Raft::new(config, HardState::default(), vec![], Time::ZERO), Err(StartError::Config(_))));
+    assert!(matches!(Raft::new(config, HardState::default(), None, vec![], Time::ZERO), Err(StartError::Config(_))));
 }

@@ -4,14 +4,20 @@ mod durability;
 mod elections;
 mod hostile;
 mod memberships;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod reads;
 mod replicating;
 mod simulation;
+mod snapshots;
+mod transfers;
 
 use crate::{Config, Output, Persist, Raft, Role};
-use quorate_protocol::raft::{Configuration, HardState, LogEntry, Payload, Peer, RaftBody, RaftMessage};
+use bytes::Bytes;
+use quorate_protocol::raft::{Configuration, HardState, LogEntry, Payload, Peer, RaftBody, RaftMessage, SnapshotMeta};
 use quorate_protocol::{LogIndex, NodeId, Term, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 fn id(n: u8) -> NodeId {
@@ -28,7 +34,8 @@ fn peer(voter: bool) -> Peer {
 
 fn configuration(voters: &[u8], learners: &[u8]) -> Configuration {
     let of = |ids: &[u8], voter| ids.iter().map(move |n| (id(*n), peer(voter))).collect::<Vec<_>>();
-    Configuration { peers: of(voters, true).into_iter().chain(of(learners, false)).collect() }
+    let peers = of(voters, true).into_iter().chain(of(learners, false)).collect();
+    Configuration { peers, founder: None }
 }
 
 /// Entries of these terms, the first a configuration, as a disk could hold them.
@@ -43,14 +50,56 @@ fn message(term: u64, body: RaftBody) -> RaftMessage {
     RaftMessage { term: Term(term), body }
 }
 
-/// A server with its disk.
+/// What a server knows by what was committed: how far, and a hash of all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Application {
+    index: LogIndex,
+    hash: u64,
+}
+
+impl Application {
+    /// In how many parts its snapshots are cut.
+    const PARTS: u64 = 6;
+
+    fn apply(&mut self, entry: &LogEntry) {
+        assert_eq!(entry.index, self.index.next(), "each entry once, in order");
+        let mut hasher = DefaultHasher::new();
+        (self.hash, entry.term.0, format!("{:?}", entry.payload)).hash(&mut hasher);
+        *self = Application { index: entry.index, hash: hasher.finish() };
+    }
+
+    fn chunk(self, number: u64) -> (Bytes, bool) {
+        let bytes: Vec<u8> = [self.index.0, self.hash, number].iter().flat_map(|word| word.to_le_bytes()).collect();
+        (bytes.into(), number + 1 == Self::PARTS)
+    }
+
+    fn chunks(self) -> Vec<Bytes> {
+        (0..Self::PARTS).map(|number| self.chunk(number).0).collect()
+    }
+
+    fn read(chunks: &[Bytes]) -> Option<Application> {
+        let word = |at: usize| Some(u64::from_le_bytes(chunks.first()?.get(at * 8..at * 8 + 8)?.try_into().ok()?));
+        let read = Application { index: LogIndex(word(0)?), hash: word(1)? };
+        (read.chunks() == chunks).then_some(read)
+    }
+}
+
+/// A server with its disk and its application.
 struct Server {
     raft: Raft,
     config: Config,
     hard_state: HardState,
+    snapshot: Option<(SnapshotMeta, Vec<Bytes>)>,
     entries: Vec<LogEntry>,
     unsynced: VecDeque<Persist>,
+    /// Handed out since the start.
     committed: Vec<LogEntry>,
+    application: Application,
+    /// States that peers are being sent.
+    pinned: BTreeMap<LogIndex, Application>,
+    installed: usize,
+    /// What Raft asks about snapshots is answered; otherwise it is one of the events.
+    answers: bool,
     /// Everything that left and is neither message, write nor committed entry.
     events: Vec<Output>,
 }
@@ -58,8 +107,21 @@ struct Server {
 impl Server {
     fn start(n: u8, now: Time, hard_state: HardState, entries: Vec<LogEntry>) -> Server {
         let config = Config::lan(id(n), u64::from(n));
-        let raft = Raft::new(config.clone(), hard_state, entries.clone(), now).unwrap();
-        Server { raft, config, hard_state, entries, unsynced: VecDeque::new(), committed: vec![], events: vec![] }
+        let raft = Raft::new(config.clone(), hard_state, None, entries.clone(), now).unwrap();
+        Server {
+            raft,
+            config,
+            hard_state,
+            snapshot: None,
+            entries,
+            unsynced: VecDeque::new(),
+            committed: vec![],
+            application: Application::default(),
+            pinned: BTreeMap::new(),
+            installed: 0,
+            answers: true,
+            events: vec![],
+        }
     }
 
     /// With a log of these terms, in the last of them.
@@ -75,25 +137,81 @@ impl Server {
             match output {
                 Output::Send { to, message } => messages.push((to, message)),
                 Output::Persist(persist) => self.unsynced.push_back(persist),
-                Output::Committed(entries) => self.committed.extend(entries),
+                Output::Committed(entries) => {
+                    entries.iter().for_each(|entry| self.application.apply(entry));
+                    self.committed.extend(entries);
+                }
+                event if self.answers => messages.extend(self.answer(event)),
                 event => self.events.push(event),
             }
         }
         messages
     }
 
+    /// Does what Raft asks about snapshots.
+    fn answer(&mut self, event: Output) -> Option<(NodeId, RaftMessage)> {
+        let now = self.raft.now;
+        match event {
+            Output::SnapshotNeeded { to } => {
+                let index = self.application.index;
+                if self.raft.send_snapshot(now, to, index) {
+                    self.pinned.insert(index, self.application);
+                }
+            }
+            Output::SendSnapshotChunk { to, meta, number } => {
+                let (bytes, last) = self.pinned[&meta.index].chunk(number);
+                return Some((to, self.raft.snapshot_chunk(to, meta, number, bytes, last)?));
+            }
+            Output::SnapshotDone { index } => drop(self.pinned.remove(&index).expect("it was pinned")),
+            Output::SnapshotReceived { meta, chunks } => {
+                let read = Application::read(&chunks).expect("nobody sends a damaged one");
+                assert_eq!(read.index, meta.index);
+                if self.raft.install_snapshot(now) {
+                    self.application = read;
+                    self.installed += 1;
+                }
+            }
+            event => self.events.push(event),
+        }
+        None
+    }
+
+    /// Saves a snapshot of what was applied and lets the log begin behind it.
+    fn save_snapshot(&mut self, now: Time) {
+        let state = self.application;
+        if let Some(meta) = self.raft.snapshot_meta(state.index) {
+            self.snapshot = Some((meta, state.chunks()));
+            self.raft.compact(now, state.index);
+        }
+    }
+
     /// Brings the first `count` writes to disk, without telling.
     fn write(&mut self, count: usize) -> Option<u64> {
         let mut last = None;
-        for persist in self.unsynced.drain(..count) {
+        for persist in self.unsynced.drain(..count).collect::<Vec<_>>() {
             self.hard_state = persist.hard_state;
-            if let Some(first) = persist.entries.first() {
-                self.entries.truncate(first.index.0 as usize - 1);
+            if let Some(snapshot) = persist.snapshot {
+                self.write_snapshot(snapshot);
+                self.entries.clear();
+            }
+            if let Some(end) = persist.compact_to {
+                self.entries.retain(|entry| entry.index > end);
+            }
+            if let Some(first) = persist.entries.first().map(|entry| entry.index) {
+                self.entries.retain(|entry| entry.index < first);
                 self.entries.extend(persist.entries);
             }
+            let follows = |pair: &[LogEntry]| pair[0].index.next() == pair[1].index;
+            assert!(self.entries.windows(2).all(follows), "the disk is given no gaps");
             last = Some(persist.number);
         }
         last
+    }
+
+    fn write_snapshot(&mut self, snapshot: crate::Snapshot) {
+        if self.snapshot.as_ref().is_none_or(|(meta, _)| meta.index < snapshot.meta.index) {
+            self.snapshot = Some((snapshot.meta, snapshot.chunks));
+        }
     }
 
     /// Brings everything to disk.
@@ -111,8 +229,11 @@ impl Server {
         self.unsynced.clear();
         self.committed.clear();
         self.events.clear();
+        self.pinned.clear();
+        let (meta, chunks) = self.snapshot.clone().unzip();
+        self.application = chunks.map(|chunks| Application::read(&chunks).unwrap()).unwrap_or_default();
         self.config.seed += 1000;
-        self.raft = Raft::new(self.config.clone(), self.hard_state, self.entries.clone(), now).unwrap();
+        self.raft = Raft::new(self.config.clone(), self.hard_state, meta, self.entries.clone(), now).unwrap();
     }
 
     fn receive(&mut self, now: Time, from: u8, term: u64, body: RaftBody) -> Vec<(NodeId, RaftMessage)> {

@@ -1,12 +1,15 @@
 //! Whole clusters in one thread, hurt and healed from a seed.
 //!
 //! Messages are lost, doubled, delayed and overtaken; links are cut one way or both; disks are slow and lose what
-//! they had not finished; servers crash and come back; clocks run up to 4 % fast or slow; voters are added and
-//! removed. After every step the server that moved is checked:
+//! they had not finished; servers crash and come back, from a snapshot or without; clocks run up to 4 % fast or slow;
+//! voters are added and removed; leaders hand over; connections are reported lost. After every step the server that moved
+//! is checked:
 //!
 //! * one leader per term, holding everything committed before;
 //! * equal index and term mean equal logs up to there;
 //! * what is committed stays, everywhere the same, in order, and is on a majority of disks when it is first handed out;
+//! * the application's state is that of the same index everywhere, whether it was applied or came with a snapshot;
+//! * the configuration in force is the last of the log, or the one in force where the log begins;
 //! * a confirmed read sees everything committed before it was asked;
 //! * whoever holds a lease has committed whatever anybody has.
 
@@ -32,6 +35,8 @@ fn clusters_survive() {
     assert!(seen.leaders > 1_500 && seen.crashes > 1_000 && seen.committed > 20_000, "{seen:#?}");
     assert!(seen.reads_ready > 5_000 && seen.reads_lost > 100 && seen.lease_steps > 100_000, "{seen:#?}");
     assert!(seen.truncations > 300 && seen.changes > 500 && seen.configurations_undone > 5, "{seen:#?}");
+    assert!(seen.saved > 5_000 && seen.installed > 500 && seen.restarts_from_snapshot > 500, "{seen:#?}");
+    assert!(seen.void_logs > 10 && seen.transfers > 300 && seen.transferred > 100, "{seen:#?}");
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn one_seed_gives_one_history() {
 
 /// What happened, to know that the faults were real.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     leaders: usize,
     crashes: usize,
     committed: usize,
@@ -55,6 +60,14 @@ struct Seen {
     reads_ready: usize,
     reads_lost: usize,
     lease_steps: usize,
+    saved: usize,
+    installed: usize,
+    restarts_from_snapshot: usize,
+    /// Starts with a log on disk that the snapshot beside it made void.
+    void_logs: usize,
+    /// Transfers begun, and elections that came of one.
+    transfers: usize,
+    transferred: usize,
     trace: u64,
 }
 
@@ -69,6 +82,12 @@ impl std::ops::AddAssign for Seen {
         self.reads_ready += other.reads_ready;
         self.reads_lost += other.reads_lost;
         self.lease_steps += other.lease_steps;
+        self.saved += other.saved;
+        self.installed += other.installed;
+        self.restarts_from_snapshot += other.restarts_from_snapshot;
+        self.void_logs += other.void_logs;
+        self.transfers += other.transfers;
+        self.transferred += other.transferred;
         self.trace ^= other.trace;
     }
 }
@@ -89,14 +108,21 @@ struct Node {
     /// Counts restarts: a write of an earlier life is gone.
     life: u64,
     syncing: bool,
-    /// The log as it was when it was last checked: terms.
-    checked: Vec<(Term, bool)>,
+    /// The log as it was when it was last checked: where it began, terms and whether it was a configuration.
+    checked: (LogIndex, Vec<(Term, bool)>),
     /// What was committed anywhere when each read was asked.
     reads: BTreeMap<u64, usize>,
-    applied: usize,
+    /// It began to hand over in this life.
+    transferring: bool,
+    /// The term in which it stands because a leader handed over.
+    told_to_stand: Option<Term>,
+    /// Where its last own snapshot ended.
+    saved: LogIndex,
+    /// Snapshots installed when that was last looked at.
+    installed: usize,
 }
 
-struct World {
+pub(super) struct World {
     seed: u64,
     dice: ChaCha8Rng,
     /// Microseconds.
@@ -109,12 +135,16 @@ struct World {
     hurting: bool,
     changing: bool,
     founders: Configuration,
+    /// A snapshot is saved after about so many entries.
+    snapshot_every: u64,
     contexts: u64,
     /// Who led in which term.
     leaders: BTreeMap<Term, u8>,
     /// Each entry ever seen, with the term before it.
     entries: BTreeMap<(LogIndex, Term), (Term, Payload)>,
     committed: Vec<LogEntry>,
+    /// What an application knows after each of them, and the configuration in force.
+    states: Vec<(Application, Configuration)>,
     committed_when_healed: usize,
     seen: Seen,
     trace: DefaultHasher,
@@ -122,13 +152,21 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
+        World::with(seed, |_| {})
+    }
+
+    /// With other settings than usual on all servers.
+    pub(super) fn with(seed: u64, configure: impl Fn(&mut Config)) -> World {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let changing = seed % 2 == 1;
         let voters: Vec<u8> = (1..=if changing { 3 } else { SERVERS }).collect();
         let first = configuration(&voters, &[]);
+        let (snapshot_every, trailing_entries) = (dice.random_range(5..80), dice.random_range(5..60));
         let nodes = (1..=SERVERS).map(|n| {
             let mut server = Server::start(n, Time::ZERO, HardState::default(), vec![]);
             server.config.seed = dice.random();
+            server.config.trailing_entries = trailing_entries;
+            configure(&mut server.config);
             server.restart(Time::ZERO);
             if voters.contains(&n) {
                 server.raft.bootstrap(Time::ZERO, first.clone()).unwrap();
@@ -139,9 +177,12 @@ impl World {
                 up: true,
                 life: 0,
                 syncing: false,
-                checked: vec![],
+                checked: (LogIndex::ZERO, vec![]),
                 reads: BTreeMap::new(),
-                applied: 0,
+                transferring: false,
+                told_to_stand: None,
+                saved: LogIndex::ZERO,
+                installed: 0,
             };
             (n, node)
         });
@@ -159,17 +200,19 @@ impl World {
             hurting: true,
             changing,
             founders: first,
+            snapshot_every,
             contexts: 0,
             leaders: BTreeMap::new(),
             entries: BTreeMap::new(),
             committed: vec![],
+            states: vec![],
             committed_when_healed: 0,
             seen: Seen::default(),
             trace: DefaultHasher::new(),
         }
     }
 
-    fn run(mut self) -> Seen {
+    pub(super) fn run(mut self) -> Seen {
         for n in 1..=SERVERS {
             self.after(n);
         }
@@ -224,6 +267,9 @@ impl World {
                 let node = self.nodes.get_mut(&to).unwrap();
                 if node.up && !self.cut.contains(&(from, to)) {
                     let now = node.time(self.now);
+                    if message.body == RaftBody::TimeoutNow {
+                        node.told_to_stand = Some(message.term.next());
+                    }
                     node.server.raft.handle_message(now, id(from), message);
                     self.after(to);
                 }
@@ -263,14 +309,24 @@ impl World {
                 continue;
             }
             let now = node.time(self.now);
-            for _ in 0..self.dice.random_range(0..4) {
+            // Seldom so many that whoever is cut off has more of its own than the others have in common.
+            let most = if self.hurting && self.dice.random_bool(0.02) { 200 } else { 4 };
+            for _ in 0..self.dice.random_range(0..most) {
                 let command = self.dice.random::<u64>().to_le_bytes().to_vec();
-                node.server.raft.propose(now, command.into()).unwrap();
+                if node.server.raft.propose(now, command.into()).is_err() {
+                    assert!(node.transferring, "seed {}: {n} leads and takes no proposals", self.seed);
+                }
             }
             if self.dice.random() {
                 self.contexts += 1;
                 node.server.raft.read_index(now, self.contexts).unwrap();
                 node.reads.insert(self.contexts, self.committed.len());
+            }
+            if self.hurting && self.dice.random_bool(0.03) {
+                let to = self.dice.random_bool(0.5).then(|| id(self.dice.random_range(1..=SERVERS)));
+                let begun = node.server.raft.transfer_leadership(now, to).is_ok();
+                node.transferring |= begun;
+                self.seen.transfers += usize::from(begun);
             }
             if self.hurting && self.changing && self.dice.random_bool(0.1) {
                 let other = id(self.dice.random_range(1..=SERVERS));
@@ -338,8 +394,27 @@ impl World {
             node.syncing = false;
             let kept = self.dice.random_range(0..=node.server.unsynced.len());
             node.server.write(kept);
+            // A snapshot is there before the write that it belongs to.
+            let next = node.server.unsynced.pop_front().and_then(|write| write.snapshot);
+            if let Some(snapshot) = next.filter(|_| self.dice.random_bool(0.7)) {
+                node.server.write_snapshot(snapshot);
+            }
             node.server.unsynced.clear();
             self.seen.crashes += 1;
+            for other in (1..=SERVERS).filter(|other| *other != n) {
+                if self.dice.random_bool(0.5) {
+                    self.lose_connection(other, n);
+                }
+            }
+        }
+    }
+
+    fn lose_connection(&mut self, n: u8, to: u8) {
+        let node = self.nodes.get_mut(&n).unwrap();
+        if node.up {
+            let now = node.time(self.now);
+            node.server.raft.handle_unreachable(now, id(to));
+            self.after(n);
         }
     }
 
@@ -348,10 +423,15 @@ impl World {
         if !node.up {
             node.up = true;
             node.reads.clear();
-            node.applied = 0;
-            node.checked.clear();
+            node.transferring = false;
+            node.checked = (LogIndex::ZERO, vec![]);
             let now = node.time(self.now);
             node.server.restart(now);
+            node.saved = node.server.application.index;
+            self.seen.restarts_from_snapshot += usize::from(node.saved > LogIndex::ZERO);
+            let last = |entries: &[LogEntry]| entries.last().map(|entry| entry.index);
+            let lost = last(node.server.raft.entries()) < last(&node.server.entries);
+            self.seen.void_logs += usize::from(lost && node.server.raft.last_index() == node.saved);
             if self.founders.peers.contains_key(&id(n)) {
                 // If founding did not get as far as the disk. Otherwise it is refused.
                 let _ = node.server.raft.bootstrap(now, self.founders.clone());
@@ -371,7 +451,19 @@ impl World {
     /// Takes what a server wants to do, and checks it.
     fn after(&mut self, n: u8) {
         let node = self.nodes.get_mut(&n).unwrap();
-        let messages = node.server.drain();
+        let mut messages = node.server.drain();
+        if node.server.application.index.0 >= node.saved.0 + self.snapshot_every {
+            node.saved = node.server.application.index;
+            let now = node.time(self.now);
+            node.server.save_snapshot(now);
+            messages.extend(node.server.drain());
+            self.seen.saved += 1;
+        }
+        if node.installed != node.server.installed {
+            node.installed = node.server.installed;
+            node.saved = node.server.application.index;
+            self.seen.installed += 1;
+        }
         if !node.syncing && !node.server.unsynced.is_empty() {
             node.syncing = true;
             let delay = if self.hurting && self.dice.random_bool(0.02) {
@@ -404,9 +496,9 @@ impl World {
     }
 
     fn check(&mut self, n: u8) {
+        self.check_committed(n);
         self.check_log(n);
         self.check_events(n);
-        self.check_committed(n);
         let committed = LogIndex(self.committed.len() as u64);
         for (n, node) in &self.nodes {
             if node.up && node.server.raft.holds_lease(node.time(self.now)) {
@@ -419,30 +511,37 @@ impl World {
 
     fn check_log(&mut self, n: u8) {
         let node = self.nodes.get_mut(&n).unwrap();
-        let log = node.server.raft.entries();
+        let (log, base) = (node.server.raft.entries(), node.server.raft.log.base());
         let terms = |entry: &LogEntry| (entry.term, matches!(entry.payload, Payload::Configuration(_)));
+        let (begin, checked) = &mut node.checked;
+        checked.drain(..checked.len().min((base.0 - begin.0) as usize));
+        *begin = base;
         // Equal from some point backwards means equal: that was checked when it was new.
-        let mut same = node.checked.len().min(log.len());
-        while same > 0 && node.checked[same - 1] != terms(&log[same - 1]) {
+        let mut same = checked.len().min(log.len());
+        while same > 0 && checked[same - 1] != terms(&log[same - 1]) {
             same -= 1;
         }
-        let undone = &node.checked[same..];
+        let undone = &checked[same..];
         self.seen.truncations += usize::from(!undone.is_empty());
         self.seen.configurations_undone += usize::from(undone.iter().any(|(_, configured)| *configured));
-        node.checked.truncate(same);
-        for entry in &log[same..] {
-            let before = if entry.index.0 == 1 { Term::ZERO } else { log[entry.index.0 as usize - 2].term };
+        checked.truncate(same);
+        for (place, entry) in log.iter().enumerate().skip(same) {
+            let before = match place {
+                0 => node.server.raft.log.term_at(base).unwrap(),
+                _ => log[place - 1].term,
+            };
             let known =
                 self.entries.entry((entry.index, entry.term)).or_insert_with(|| (before, entry.payload.clone()));
             assert_eq!((known.0, &known.1), (before, &entry.payload), "seed {}: {n} at {}", self.seed, entry.index);
-            node.checked.push(terms(entry));
+            checked.push(terms(entry));
         }
         let latest = log.iter().rev().find_map(|entry| match &entry.payload {
             Payload::Configuration(configuration) => Some(configuration),
             _ => None,
         });
         let none = Configuration::default();
-        assert_eq!(node.server.raft.configuration(), latest.unwrap_or(&none), "seed {}: {n}", self.seed);
+        let at_base = || base.0.checked_sub(1).map_or(&none, |place| &self.states[place as usize].1);
+        assert_eq!(node.server.raft.configuration(), latest.unwrap_or_else(at_base), "seed {}: {n}", self.seed);
         assert!(latest.is_none_or(|latest| latest.voters().count() <= MAX_VOTERS));
     }
 
@@ -452,10 +551,12 @@ impl World {
             (self.now, n, format!("{event:?}")).hash(&mut self.trace);
             match event {
                 Output::BecameLeader { term } => {
+                    self.seen.transferred += usize::from(node.told_to_stand == Some(term));
                     let first = *self.leaders.entry(term).or_insert(n);
                     assert_eq!(first, n, "seed {}: two leaders in term {term}", self.seed);
-                    let log = node.server.raft.entries();
-                    let has = log.len() >= self.committed.len() && log[..self.committed.len()] == self.committed;
+                    let (log, base) = (node.server.raft.entries(), node.server.raft.log.base().0 as usize);
+                    let committed = &self.committed[base..];
+                    let has = log.len() >= committed.len() && log[..committed.len()] == *committed;
                     assert!(has, "seed {}: {n} was elected in {term} without what is committed", self.seed);
                 }
                 Output::ReadReady { context, index } => {
@@ -478,21 +579,27 @@ impl World {
         let voters: Vec<u8> = node.server.raft.configuration().voters().map(|id| id.0[0]).collect();
         let before = self.committed.len();
         for entry in new {
-            node.applied += 1;
-            assert_eq!(entry.index.0 as usize, node.applied, "seed {}: {n} applies out of order", self.seed);
-            if let Some(known) = self.committed.get(node.applied - 1) {
+            if let Some(known) = self.committed.get(entry.index.0 as usize - 1) {
                 assert_eq!(*known, entry, "seed {}: {n} commits another entry", self.seed);
-            } else {
-                self.committed.push(entry);
+                continue;
             }
+            let (mut state, mut configuration) = self.states.last().cloned().unwrap_or_default();
+            state.apply(&entry);
+            if let Payload::Configuration(next) = &entry.payload {
+                configuration = next.clone();
+            }
+            self.states.push((state, configuration));
+            self.committed.push(entry);
         }
-        let applied = node.applied;
-        for (at, entry) in self.committed.iter().enumerate().skip(before) {
-            let holds = |n: &&u8| self.nodes[*n].server.entries.get(at).is_some_and(|held| held == entry);
-            let copies = voters.iter().filter(holds).count();
+        let applied = node.server.application;
+        if let Some(place) = applied.index.0.checked_sub(1) {
+            assert_eq!(applied, self.states[place as usize].0, "seed {}: {n} knows something else", self.seed);
+        }
+        for entry in &self.committed[before..] {
+            let copies = voters.iter().filter(|n| self.nodes[n].has_on_disk(entry)).count();
             assert!(copies * 2 > voters.len(), "seed {}: {entry:?} is on {copies} of {voters:?}", self.seed);
         }
-        (self.now, n, applied).hash(&mut self.trace);
+        (self.now, n, applied.index).hash(&mut self.trace);
     }
 
     /// With all links and servers back there is one leader, and everybody who takes part has everything.
@@ -509,7 +616,10 @@ impl World {
         for id in raft.configuration().peers.keys() {
             let member = &self.nodes[&id.0[0]].server;
             assert_eq!(member.raft.commit_index(), raft.commit_index(), "seed {}: {id} after healing", self.seed);
-            assert_eq!(member.entries, raft.entries(), "seed {}: the disk of {id} after healing", self.seed);
+            assert_eq!(member.raft.last_index(), raft.last_index(), "seed {}: {id} after healing", self.seed);
+            let (disk, memory) = (&member.entries, member.raft.entries());
+            assert!(disk.ends_with(memory), "seed {}: the disk of {id} after healing", self.seed);
+            assert_eq!(member.pinned.len(), 0, "seed {}: {id} holds a snapshot after healing", self.seed);
         }
         assert!(self.committed.len() > self.committed_when_healed + 50, "seed {}: hardly anything works", self.seed);
     }
@@ -519,6 +629,13 @@ impl Node {
     /// What its clock shows at a moment of the world.
     fn time(&self, micros: u64) -> Time {
         Time::from_nanos(micros * self.rate)
+    }
+
+    fn has_on_disk(&self, entry: &LogEntry) -> bool {
+        let covered = self.server.snapshot.as_ref().is_some_and(|(meta, _)| meta.index >= entry.index);
+        let first = self.server.entries.first().map_or(LogIndex::ZERO, |first| first.index);
+        let place = entry.index.0.checked_sub(first.0);
+        covered || place.is_some_and(|place| self.server.entries.get(place as usize) == Some(entry))
     }
 
     /// When it wants to be woken, as a moment of the world.

@@ -86,7 +86,7 @@ impl SnapshotChunks {
         let beginning = self.beginnings.get(usize::try_from(number).ok()?)?.clone();
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&number.to_be_bytes());
-        let next = self.fill(&mut bytes, beginning.after);
+        let next = self.fill(&mut bytes, &beginning.after);
         let last = next.is_none();
         if last {
             self.append_end(&mut bytes, number.saturating_add(1), beginning.sum);
@@ -115,17 +115,18 @@ impl SnapshotChunks {
         entries.saturating_add((rows + state.sessions.len()) as u64 * 512).saturating_add(staged)
     }
 
-    /// Adds records until the chunk is full, and tells after which one the next chunk begins; none if there are no more.
-    fn fill(&self, bytes: &mut Vec<u8>, mut after: Place) -> Option<Place> {
-        let from = after.clone();
-        for record in records_after(&self.view.state, &from) {
+    /// Adds the records that come after a place until the chunk is full, and tells after which one the next chunk begins; none if
+    /// there are no more.
+    fn fill(&self, bytes: &mut Vec<u8>, after: &Place) -> Option<Place> {
+        let mut last: Option<Record> = None;
+        for record in records_after(&self.view.state, after) {
             let before = bytes.len();
             append(bytes, &record);
-            if bytes.len() > CHUNK_SIZE && before > HEADER {
+            if let Some(last) = last.filter(|_| bytes.len() > CHUNK_SIZE) {
                 bytes.truncate(before);
-                return Some(after);
+                return Some(last.place());
             }
-            after = record.place();
+            last = Some(record);
         }
         None
     }

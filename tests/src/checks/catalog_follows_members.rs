@@ -29,7 +29,13 @@ impl CatalogFollowsMembers {
         members: impl Iterator<Item = &'a Member>,
         checks: &[Arc<Row<Check>>],
     ) -> Checked {
-        let differs = members.into_iter().find_map(|member| {
+        let members: Vec<&Member> = members.collect();
+        // Who goes by the name of one that is gone stands for it.
+        let stands = |member: &&&Member| {
+            let is_gone = matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
+            !is_gone || !members.iter().any(|other| other.name == member.name && other.id != member.id)
+        };
+        let differs = members.iter().filter(stands).find_map(|member| {
             let health = checks.iter().find(|check| check.node == member.name && check.id == SERF_HEALTH);
             let wanted = match member.status {
                 MemberStatus::Alive | MemberStatus::Suspect | MemberStatus::Leaving => Some(Status::Passing),

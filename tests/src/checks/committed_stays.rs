@@ -1,47 +1,45 @@
 //! State machine safety and leader completeness: what one server has applied at an index, every server applies there, no
 //! log loses it, and every later leader has it (dissertation, figure 3.2).
 
-use super::logs_match::{Logs, Mark};
+use super::logs_match::{Held, Logs, Mark};
 use super::{Checked, Violation};
 use quorate_protocol::raft::LogEntry;
 use quorate_protocol::{LogIndex, Term};
 
 const PROPERTY: &str = "committed_stays";
 
-/// The entries that some server has applied.
+/// The entries that some server has applied, each at `index - 1`.
 #[derive(Debug, Default)]
 pub struct CommittedStays {
-    /// At `index - 1`.
-    committed: Vec<Committed>,
-}
-
-/// An entry that some server has applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Committed {
-    mark: Mark,
+    marks: Vec<Mark>,
     /// The term of the first server that applied it: it was committed in that term or before. A server that was paused may still win an
     /// election of an earlier term afterwards, and need not have it.
-    by: Term,
+    by: Vec<Term>,
 }
 
 impl CommittedStays {
     /// A server has, in a term, applied everything up to an index, after everything up to `before`. Its log is the one in its memory: what a majority
-    /// has on its disks may be applied by a server whose own disk is still behind.
+    /// has on its disks may be applied by a server whose own disk is still behind. What is no longer in it came with a snapshot.
     ///
     /// # Errors
     /// When it applied what it does not have, or something else than another server.
-    pub fn applied(&mut self, agent: usize, by: Term, before: LogIndex, up_to: LogIndex, log: &[LogEntry]) -> Checked {
-        for place in before.0 as usize..up_to.0 as usize {
-            let index = place + 1;
-            let Some(mark) = log.get(place).map(Mark::of) else {
+    pub fn applied(&mut self, agent: usize, by: Term, before: LogIndex, up_to: LogIndex, log: Held) -> Checked {
+        let covered = log.before;
+        self.is_applied(agent, covered)?;
+        for index in before.0.max(covered.0.min(up_to.0)) + 1..=up_to.0 {
+            let Some(mark) = log.at(LogIndex(index)).map(Mark::of) else {
                 return Violation::seen(
                     PROPERTY,
                     format!("agent {agent} applies entry {index}, which it does not have"),
                 );
             };
-            match self.committed.get(place) {
-                None if place == self.committed.len() => self.committed.push(Committed { mark, by }),
-                Some(first) if first.mark == mark => {}
+            let place = index as usize - 1;
+            match self.marks.get(place) {
+                None if place == self.marks.len() => {
+                    self.marks.push(mark);
+                    self.by.push(by);
+                }
+                Some(first) if *first == mark => {}
                 None | Some(_) => {
                     let seen = format!(
                         "agent {agent} applies at {index} another entry than a server before (term {})",
@@ -54,6 +52,25 @@ impl CommittedStays {
         Ok(())
     }
 
+    /// A server has a snapshot that ends with an entry of this index and term.
+    ///
+    /// # Errors
+    /// When that is not the entry that was applied there.
+    pub fn stands_for(&self, agent: usize, index: LogIndex, term: Term) -> Checked {
+        if self.covered(index).last().is_some_and(|mark| mark.term == term) {
+            return Ok(());
+        }
+        let seen = format!("agent {agent} has a snapshot up to {index} of term {term}, which no server has applied");
+        Violation::seen(PROPERTY, seen)
+    }
+
+    fn is_applied(&self, agent: usize, index: LogIndex) -> Checked {
+        if index <= self.last() {
+            return Ok(());
+        }
+        Violation::seen(PROPERTY, format!("the log of agent {agent} begins after {index}, which no server has applied"))
+    }
+
     /// A server is about to replace its log from the first entry's index on; `logs` is still the log before.
     ///
     /// # Errors
@@ -61,10 +78,10 @@ impl CommittedStays {
     pub fn replaces(&self, agent: usize, entries: &[LogEntry], logs: &Logs) -> Checked {
         let Some(first) = entries.first() else { return Ok(()) };
         let from = first.index.previous().0 as usize;
-        let had = logs.of(agent).iter().zip(&self.committed).enumerate().skip(from);
+        let had = logs.of(agent).iter().zip(&self.marks).enumerate().skip(from);
         for (place, (mark, committed)) in had {
             let is_kept = entries.get(place - from).is_some_and(|entry| entry.term == mark.term);
-            if *mark == committed.mark && !is_kept {
+            if mark == committed && !is_kept {
                 return Violation::seen(PROPERTY, format!("agent {agent} removes the committed entry {}", place + 1));
             }
         }
@@ -75,30 +92,33 @@ impl CommittedStays {
     ///
     /// # Errors
     /// When it lacks an entry that was committed in an earlier term.
-    pub fn leads(&self, agent: usize, term: Term, log: &[LogEntry]) -> Checked {
-        let lacks = |place: usize, committed: &Committed| log.get(place).map(Mark::of) != Some(committed.mark);
-        let missing = self
-            .committed
-            .iter()
-            .enumerate()
-            .find(|(place, committed)| committed.by < term && lacks(*place, committed));
-        match missing {
-            Some((place, _)) => {
-                let seen = format!("agent {agent} leads in term {term} without the committed entry {}", place + 1);
-                Violation::seen(PROPERTY, seen)
+    pub fn leads(&self, agent: usize, term: Term, log: Held) -> Checked {
+        let covered = log.before;
+        self.is_applied(agent, covered)?;
+        let behind = self.marks.iter().zip(&self.by).enumerate().skip(covered.0 as usize);
+        for (place, (mark, by)) in behind {
+            let index = LogIndex(place as u64 + 1);
+            if *by < term && log.at(index).map(Mark::of) != Some(*mark) {
+                let seen = format!("agent {agent} leads in term {term} without the committed entry {index}");
+                return Violation::seen(PROPERTY, seen);
             }
-            None => Ok(()),
         }
+        Ok(())
+    }
+
+    /// The entries up to an index, as far as they were applied.
+    pub fn covered(&self, index: LogIndex) -> &[Mark] {
+        self.marks.get(..index.0 as usize).unwrap_or_default()
     }
 
     /// The digest of the entry that was applied at an index.
     pub fn digest(&self, index: LogIndex) -> Option<u64> {
-        self.committed.get(index.0.checked_sub(1)? as usize).map(|committed| committed.mark.digest)
+        self.marks.get(index.0.checked_sub(1)? as usize).map(|mark| mark.digest)
     }
 
     /// The last index that any server has applied.
     pub fn last(&self) -> LogIndex {
-        LogIndex(self.committed.len() as u64)
+        LogIndex(self.marks.len() as u64)
     }
 }
 
@@ -114,32 +134,54 @@ mod tests {
         logs.written(0, &one).expect("it matches");
         logs.written(1, &other).expect("it matches");
         let mut check = CommittedStays::default();
-        check.applied(0, Term(2), LogIndex(0), LogIndex(2), &one).expect("it is the first");
+        check.applied(0, Term(2), LogIndex(0), LogIndex(2), Held::whole(&one)).expect("it is the first");
         (check, logs, [one, other])
     }
 
     #[test]
     fn the_same_again_and_uncommitted_tails_are_fine() {
         let (mut check, logs, [one, other]) = two_logs();
-        assert_eq!(check.applied(1, Term(2), LogIndex(0), LogIndex(1), &other), Ok(()));
+        assert_eq!(check.applied(1, Term(2), LogIndex(0), LogIndex(1), Held::whole(&other)), Ok(()));
         assert_eq!(
-            check.applied(0, Term(2), LogIndex(0), LogIndex(3), &one),
+            check.applied(0, Term(2), LogIndex(0), LogIndex(3), Held::whole(&one)),
             Ok(()),
             "after a restart, from the beginning"
         );
         assert_eq!(check.replaces(1, &[entry(2, 1, "b")], &logs), Ok(()), "it did not have the committed one");
-        assert_eq!(check.leads(0, Term(3), &one), Ok(()));
-        assert_eq!(check.leads(1, Term(2), &other), Ok(()), "elected before it was committed, told so late");
+        assert_eq!(check.leads(0, Term(3), Held::whole(&one)), Ok(()));
+        assert_eq!(
+            check.leads(1, Term(2), Held::whole(&other)),
+            Ok(()),
+            "elected before it was committed, told so late"
+        );
         assert_eq!(check.last(), LogIndex(3));
     }
 
     #[test]
     fn what_breaks_it_is_seen() {
         let (mut check, logs, [one, other]) = two_logs();
-        assert!(check.applied(1, Term(2), LogIndex(1), LogIndex(2), &other).is_err(), "another entry");
-        assert!(check.applied(0, Term(2), LogIndex(2), LogIndex(4), &one).is_err(), "an entry that it does not have");
+        assert!(check.applied(1, Term(2), LogIndex(1), LogIndex(2), Held::whole(&other)).is_err(), "another entry");
+        assert!(
+            check.applied(0, Term(2), LogIndex(2), LogIndex(4), Held::whole(&one)).is_err(),
+            "an entry that it does not have"
+        );
         assert!(check.replaces(0, &[entry(2, 3, "z")], &logs).is_err(), "a committed entry is overwritten");
         assert!(check.replaces(0, &[entry(1, 1, "a")], &logs).is_err(), "a committed entry is cut off");
-        assert!(check.leads(1, Term(3), &other).is_err(), "a leader without it");
+        assert!(check.leads(1, Term(3), Held::whole(&other)).is_err(), "a leader without it");
+    }
+
+    #[test]
+    fn a_snapshot_stands_for_what_was_applied() {
+        let (mut check, _, [one, other]) = two_logs();
+        let behind = |index, entries| Held { before: LogIndex(index), entries };
+        let mut applied = |log| check.applied(1, Term(2), LogIndex(0), LogIndex(2), log);
+        assert_eq!(applied(behind(2, &[])), Ok(()), "it installed one");
+        assert_eq!(applied(behind(1, &one[1..])), Ok(()));
+        assert!(applied(behind(1, &other[1..])).is_err(), "another entry behind it");
+        assert!(check.applied(1, Term(2), LogIndex(0), LogIndex(3), behind(3, &[])).is_err(), "of the future");
+        assert_eq!(check.stands_for(1, LogIndex(2), Term(1)), Ok(()));
+        assert!(check.stands_for(1, LogIndex(2), Term(2)).is_err(), "of another history");
+        assert_eq!(check.leads(1, Term(3), behind(2, &one[2..])), Ok(()));
+        assert!(check.leads(1, Term(3), behind(1, &[])).is_err(), "a leader without what follows it");
     }
 }

@@ -1,4 +1,5 @@
-//! The index of a question never goes back, and a changed answer has a greater one: blocking queries stand on it.
+//! The index of a question never goes back, and a changed answer has a greater one: blocking queries stand on it. Neither a restart nor a
+//! snapshot, installed or restored, is an exception.
 
 use super::{Checked, Violation};
 use quorate_protocol::{Answer, LogIndex, Read, Time};
@@ -9,39 +10,49 @@ const PROPERTY: &str = "index_never_goes_back";
 /// What was seen last, by server and question, and what clients were told, by question.
 #[derive(Debug, Default)]
 pub struct IndexNeverGoesBack {
-    views: BTreeMap<(usize, Read), (Answer, LogIndex)>,
+    views: BTreeMap<(usize, Read), Seen>,
     told: BTreeMap<Read, Vec<(Time, LogIndex)>>,
 }
 
+/// What a server's view showed.
+#[derive(Debug)]
+struct Seen {
+    /// What had been applied.
+    at: LogIndex,
+    answer: Answer,
+    index: LogIndex,
+}
+
 impl IndexNeverGoesBack {
-    /// A server's view gives this answer now.
+    /// A server's view gives this answer now that it has applied everything up to `at`. One that has started anew is looked at again when it has
+    /// come as far as it was.
     ///
     /// # Errors
     /// When its index is lower than before, or is the same while the answer changed, or is 0.
-    pub fn viewed(&mut self, agent: usize, read: &Read, answer: Answer, index: LogIndex) -> Checked {
+    pub fn viewed(&mut self, agent: usize, at: LogIndex, read: &Read, answer: Answer, index: LogIndex) -> Checked {
         if index == LogIndex::ZERO {
             return Violation::seen(PROPERTY, format!("agent {agent} answers {read:?} with index 0"));
         }
-        let Some((last_answer, last)) = self.views.get_mut(&(agent, read.clone())) else {
-            self.views.insert((agent, read.clone()), (answer, index));
+        let Some(last) = self.views.get_mut(&(agent, read.clone())) else {
+            self.views.insert((agent, read.clone()), Seen { at, answer, index });
             return Ok(());
         };
-        if index < *last {
-            return Violation::seen(PROPERTY, format!("agent {agent}: {read:?} went from index {last} to {index}"));
+        if at < last.at {
+            return Ok(());
         }
-        if index == *last && *last_answer != answer {
+        if index < last.index {
+            let seen = format!("agent {agent}: {read:?} went from index {} to {index}", last.index);
+            return Violation::seen(PROPERTY, seen);
+        }
+        if index == last.index && last.answer != answer {
             let seen = format!(
-                "agent {agent}: {read:?} changed at index {index} without a new index: {last_answer:?} → {answer:?}"
+                "agent {agent}: {read:?} changed at index {index} without a new index: {:?} → {answer:?}",
+                last.answer
             );
             return Violation::seen(PROPERTY, seen);
         }
-        (*last_answer, *last) = (answer, index);
+        *last = Seen { at, answer, index };
         Ok(())
-    }
-
-    /// A server starts anew, with an empty view.
-    pub fn restarted(&mut self, agent: usize) {
-        self.views.retain(|(owner, _), _| *owner != agent);
     }
 
     /// A client was told an index by a reader that is not stale.
@@ -82,15 +93,17 @@ mod tests {
     #[test]
     fn views_that_go_back_or_change_silently_are_seen() {
         let mut check = IndexNeverGoesBack::default();
-        assert_eq!(check.viewed(0, &key(), keys(&[]), LogIndex(3)), Ok(()));
-        assert_eq!(check.viewed(0, &key(), keys(&["a"]), LogIndex(4)), Ok(()));
-        assert_eq!(check.viewed(0, &key(), keys(&["a"]), LogIndex(4)), Ok(()));
-        assert_eq!(check.viewed(1, &key(), keys(&[]), LogIndex(3)), Ok(()), "another server may be behind");
-        assert!(check.viewed(0, &key(), keys(&["a", "b"]), LogIndex(4)).is_err());
-        assert!(check.viewed(0, &key(), keys(&["a"]), LogIndex(3)).is_err());
-        assert!(check.viewed(2, &key(), keys(&[]), LogIndex(0)).is_err());
-        check.restarted(0);
-        assert_eq!(check.viewed(0, &key(), keys(&[]), LogIndex(1)), Ok(()));
+        let mut viewed =
+            |agent, at, names: &[&str], index| check.viewed(agent, LogIndex(at), &key(), keys(names), LogIndex(index));
+        assert_eq!(viewed(0, 3, &[], 3), Ok(()));
+        assert_eq!(viewed(0, 4, &["a"], 4), Ok(()));
+        assert_eq!(viewed(0, 5, &["a"], 4), Ok(()));
+        assert_eq!(viewed(1, 3, &[], 3), Ok(()), "another server may be behind");
+        assert!(viewed(0, 6, &["a", "b"], 4).is_err());
+        assert!(viewed(0, 6, &["a"], 3).is_err());
+        assert!(viewed(2, 1, &[], 0).is_err());
+        assert_eq!(viewed(0, 2, &[], 1), Ok(()), "it has started anew and catches up");
+        assert!(viewed(0, 5, &["a"], 3).is_err(), "it is where it was, and the index is not");
     }
 
     #[test]

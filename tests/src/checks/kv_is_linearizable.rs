@@ -4,11 +4,11 @@
 //! The search is Wing and Gong's with Lowe's memory of visited states ("Testing for linearizability", 2016), one key at a
 //! time, since linearizability composes. Every write tells its place in the log and every read the modify index of what it saw,
 //! so the model also knows that indexes grow; that prunes nearly every wrong guess at once. A write whose client never learnt its
-//! outcome may happen at any time after its question, or never.
+//! outcome may happen at any time after its question, or never; so may the end of a session that holds a key, and of a key with a TTL.
 
 use super::{Checked, Violation};
 use crate::history::{Call, Op, Told};
-use quorate_protocol::LogIndex;
+use quorate_protocol::{LogIndex, SessionId};
 use std::collections::{BTreeSet, HashSet};
 
 const PROPERTY: &str = "kv_is_linearizable";
@@ -29,35 +29,37 @@ pub fn check(key: &str, history: &[Op]) -> Checked {
     }
 }
 
-/// Leaves out what cannot matter: reads without an answer, and writes of unknown outcome whose value nobody saw.
+/// Leaves out what cannot matter: reads without an answer, and plain writes of unknown outcome whose value nobody saw.
 fn relevant(history: &[Op]) -> Vec<&Op> {
     let mut values = BTreeSet::new();
     let mut indexes = BTreeSet::new();
     let mut explained = BTreeSet::from([LogIndex::ZERO]);
     for op in history {
         match op.result {
-            Some((_, Told::Found { value, modified })) => {
+            Some((_, Told::Found { value, modified, .. })) => {
                 values.insert(value);
                 indexes.insert(modified);
             }
             Some((_, Told::Unmatched { found, .. })) => {
                 indexes.insert(found);
             }
-            Some((_, Told::Done { index })) => {
+            Some((_, Told::Done { index } | Told::Acquired { index, .. })) => {
                 explained.insert(index);
             }
-            Some((_, Told::Missing)) | None => {}
+            Some((_, Told::Missing | Told::Held { .. } | Told::Failed { .. })) | None => {}
         }
         if let (Call::Cas { expected, .. } | Call::DeleteCas { expected }, Some(_)) = (op.call, op.result) {
             indexes.insert(expected);
         }
     }
-    // Somebody saw an index that no known write explains: then it may be any of the unknown ones.
-    let mystery = indexes.iter().any(|index| !explained.contains(index));
+    // Somebody saw an index that no known write explains, or was refused for one without being told which: then it may be any of the unknown ones.
+    let refused = |op: &Op| matches!((op.call, op.result), (Call::Cas { .. }, Some((_, Told::Failed { .. }))));
+    let mystery = indexes.iter().any(|index| !explained.contains(index)) || history.iter().any(refused);
     let matters = |op: &&Op| match (op.call, op.result) {
-        (_, Some(_)) | (Call::Delete | Call::DeleteCas { .. }, None) => true,
         (Call::Get, None) => false,
         (Call::Put { value } | Call::Cas { value, .. }, None) => mystery || values.contains(&value),
+        // What is answered, and what shows otherwise than by its value.
+        _ => true,
     };
     history.iter().filter(matters).collect()
 }
@@ -67,6 +69,9 @@ fn relevant(history: &[Op]) -> Vec<&Op> {
 struct Key {
     value: Option<u64>,
     modified: Index,
+    holder: Option<SessionId>,
+    /// The fencing token of the hold, if it is known.
+    token: Option<LogIndex>,
     /// No later write has a lower place in the log than this.
     last: u64,
     /// The last write is one of unknown outcome, and nothing has seen it yet. A write that overwrites it unseen makes it as good as never
@@ -103,14 +108,18 @@ impl Key {
         if self.unseen && matches!(op.call, Call::Put { .. } | Call::Delete) {
             return None;
         }
-        let unseen = op.result.is_none();
+        // What else there is of a key than its value outlives a plain write.
+        let is_plain = matches!(op.call, Call::Put { .. } | Call::Cas { .. } | Call::Delete | Call::DeleteCas { .. });
+        let unseen = op.result.is_none() && is_plain && self.holder.is_none();
         Some(Key { unseen, ..self.answered_so(op)? })
     }
 
     fn answered_so(self, op: &Op) -> Option<Key> {
         match (op.call, op.result.map(|(_, told)| told)) {
             (Call::Get, Some(Told::Missing)) => self.value.is_none().then_some(self),
-            (Call::Get, Some(Told::Found { value, modified })) if self.value == Some(value) => self.known(modified),
+            (Call::Get, Some(Told::Found { value, modified, holder })) => {
+                (self.value == Some(value) && self.holder == holder).then_some(self)?.known(modified)
+            }
             (Call::Put { value }, Some(Told::Done { index })) => self.at(index)?.set(value, Index::Exactly(index.0)),
             (Call::Put { value }, None) => self.later().set(value, Index::AtLeast(self.last + 1)),
             (Call::Cas { expected, value }, Some(Told::Done { index })) => {
@@ -136,8 +145,57 @@ impl Key {
                     self.known(found)?.at(index)
                 }
             }
-            (Call::Get | Call::Put { .. } | Call::Cas { .. } | Call::Delete | Call::DeleteCas { .. }, _) => None,
+            (Call::Cas { expected, .. }, Some(Told::Failed { index })) => {
+                // It does not exist, or it has another index.
+                let matches = self.modified == Index::Exactly(expected.0);
+                if matches { None } else { self.at(index) }
+            }
+            (Call::Acquire { session, value }, told) => self.acquire(session, value, told),
+            (Call::Release { session, value }, Some(Told::Done { index })) => {
+                self.of(session)?.at(index)?.set(value, Index::Exactly(index.0)).map(Key::released)
+            }
+            (Call::Release { session, value }, None) => {
+                self.of(session)?.later().set(value, Index::AtLeast(self.last + 1)).map(Key::released)
+            }
+            (Call::Release { session, .. }, Some(Told::Held { by, index })) => {
+                (self.holder == by && by != Some(session)).then_some(self)?.at(index)
+            }
+            (Call::Free { session, deletes: true }, None) => Some(self.of(session)?.later().removed()),
+            (Call::Free { session, deletes: false }, None) => {
+                let modified = Index::AtLeast(self.last + 1);
+                Some(Key { modified, ..self.of(session)?.later().released() })
+            }
+            (Call::Lapse { value }, None) => (self.value == Some(value)).then(|| self.later().removed()),
+            (_, _) => None,
         }
+    }
+
+    fn acquire(self, session: SessionId, value: u64, told: Option<Told>) -> Option<Key> {
+        let held = Key { holder: Some(session), ..self };
+        match (told, self.holder) {
+            (Some(Told::Acquired { token, index }), None) if token == index => {
+                Key { token: Some(token), ..held }.at(index)?.set(value, Index::Exactly(index.0))
+            }
+            (Some(Told::Acquired { token, index }), Some(holder)) if holder == session => {
+                let is_same = self.token.is_none_or(|known| known == token);
+                is_same.then_some(Key { token: Some(token), ..self })?.at(index)?.set(value, Index::Exactly(index.0))
+            }
+            (Some(Told::Held { by, index }), holder) if by == holder && holder != Some(session) => self.at(index),
+            // There is no such session.
+            (Some(Told::Failed { index }), _) => self.at(index),
+            (None, None) => Key { token: None, ..held }.later().set(value, Index::AtLeast(self.last + 1)),
+            (None, Some(holder)) if holder == session => self.later().set(value, Index::AtLeast(self.last + 1)),
+            _ => None,
+        }
+    }
+
+    /// The key, if this session holds it.
+    fn of(self, session: SessionId) -> Option<Key> {
+        (self.holder == Some(session)).then_some(self)
+    }
+
+    fn released(self) -> Key {
+        Key { holder: None, token: None, ..self }
     }
 
     /// The key, now that its modify index (0: it does not exist) is known.
@@ -167,7 +225,7 @@ impl Key {
     }
 
     fn removed(self) -> Key {
-        Key { value: None, modified: Index::default(), ..self }
+        Key { value: None, modified: Index::default(), holder: None, token: None, ..self }
     }
 }
 
@@ -179,6 +237,24 @@ enum Verdict {
         stuck: usize,
     },
     Undecided,
+}
+
+/// Which operations have been put in order, as one number: each toggles its own bits of it, so that the set need not be kept. Two sets with
+/// one number are as unlikely as a broken disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Ordered(u128);
+
+impl Ordered {
+    fn toggle(self, op: usize) -> Ordered {
+        // The mixer of splitmix64, twice with different beginnings.
+        let mix = |seed: u64| {
+            let mut bits = seed.wrapping_add((op as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            bits ^ (bits >> 31)
+        };
+        Ordered(self.0 ^ (u128::from(mix(0)) << 64 | u128::from(mix(0x5eed))))
+    }
 }
 
 /// A place in the list of questions and answers: `next` and `previous` skip what has been put in order.
@@ -226,8 +302,8 @@ impl<'a> Search<'a> {
 
     fn run(mut self) -> Verdict {
         let mut key = Key::default();
-        let mut ordered = vec![0u64; self.ops.len().div_ceil(64)];
-        let mut visited: HashSet<(Vec<u64>, Key)> = HashSet::new();
+        let mut ordered = Ordered::default();
+        let mut visited: HashSet<(Ordered, Key)> = HashSet::new();
         let mut stack: Vec<(usize, Key)> = Vec::new();
         let (mut longest, mut stuck) = (0, 0);
         let mut at = self.places[HEAD].next;
@@ -237,15 +313,14 @@ impl<'a> Search<'a> {
             }
             let place = self.places[at];
             if place.is_call {
+                let with = ordered.toggle(place.op);
                 let after = key.step(self.ops[place.op]);
-                ordered[place.op / 64] |= 1 << (place.op % 64);
-                if let Some(after) = after.filter(|after| visited.insert((ordered.clone(), *after))) {
+                if let Some(after) = after.filter(|after| visited.insert((with, *after))) {
                     stack.push((at, key));
-                    key = after;
+                    (key, ordered) = (after, with);
                     self.lift(at);
                     at = self.places[HEAD].next;
                 } else {
-                    ordered[place.op / 64] &= !(1 << (place.op % 64));
                     at = place.next;
                 }
             } else {
@@ -254,8 +329,7 @@ impl<'a> Search<'a> {
                     (longest, stuck) = (stack.len(), place.op);
                 }
                 let Some((call, before)) = stack.pop() else { return Verdict::Not { longest, stuck } };
-                let op = self.places[call].op;
-                ordered[op / 64] &= !(1 << (op % 64));
+                ordered = ordered.toggle(self.places[call].op);
                 key = before;
                 self.unlift(call);
                 at = self.places[call].next;
@@ -331,7 +405,32 @@ mod tests {
     }
 
     fn got(invoked: u64, answered: u64, value: u64, modified: u64) -> Op {
-        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified) })
+        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified), holder: None })
+    }
+
+    fn got_held(invoked: u64, answered: u64, value: u64, modified: u64, holder: u8) -> Op {
+        let holder = Some(SessionId([holder; 16]));
+        op(invoked, answered, Call::Get, Told::Found { value, modified: LogIndex(modified), holder })
+    }
+
+    fn acquire(invoked: u64, answered: u64, session: u8, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::Acquire { session: SessionId([session; 16]), value }, told)
+    }
+
+    fn acquired(token: u64, index: u64) -> Told {
+        Told::Acquired { token: LogIndex(token), index: LogIndex(index) }
+    }
+
+    fn held(by: u8, index: u64) -> Told {
+        Told::Held { by: (by > 0).then_some(SessionId([by; 16])), index: LogIndex(index) }
+    }
+
+    fn release(invoked: u64, answered: u64, session: u8, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::Release { session: SessionId([session; 16]), value }, told)
+    }
+
+    fn free(invoked: u64, session: u8, deletes: bool) -> Op {
+        unknown(invoked, Call::Free { session: SessionId([session; 16]), deletes })
     }
 
     fn missing(invoked: u64, answered: u64) -> Op {
@@ -398,6 +497,59 @@ mod tests {
                     delete_cas(15, 16, 7, done(6)),
                 ],
             ),
+            (
+                "a lock that changes hands",
+                vec![
+                    acquire(1, 2, 1, 7, acquired(5, 5)),
+                    acquire(3, 4, 2, 8, held(1, 6)),
+                    acquire(5, 6, 1, 9, acquired(5, 7)),
+                    got_held(7, 8, 9, 7, 1),
+                    put(9, 10, 10, 8),
+                    got_held(11, 12, 10, 8, 1),
+                    release(13, 14, 2, 11, held(1, 9)),
+                    release(15, 16, 1, 12, done(10)),
+                    got(17, 18, 12, 10),
+                    acquire(19, 20, 2, 13, acquired(11, 11)),
+                ],
+            ),
+            (
+                "a session that ends",
+                vec![
+                    free(0, 1, false),
+                    acquire(1, 2, 1, 7, acquired(5, 5)),
+                    got(3, 4, 7, 6),
+                    acquire(5, 6, 2, 8, held(0, 7)),
+                    acquire(7, 8, 2, 8, acquired(8, 8)),
+                ],
+            ),
+            (
+                "a session that ends and takes its key along",
+                vec![free(0, 1, true), acquire(1, 2, 1, 7, acquired(5, 5)), missing(3, 4)],
+            ),
+            (
+                "a lock whose grant was never told",
+                vec![
+                    unknown(1, Call::Acquire { session: SessionId([1; 16]), value: 7 }),
+                    acquire(2, 3, 2, 8, held(1, 6)),
+                    acquire(4, 5, 1, 9, acquired(5, 7)),
+                ],
+            ),
+            (
+                "a key that ends by itself",
+                vec![unknown(1, Call::Lapse { value: 7 }), put(1, 2, 7, 3), got(3, 4, 7, 3), missing(5, 6)],
+            ),
+            (
+                "a transaction whose check fails because of an unknown write",
+                vec![
+                    put(1, 2, 1, 1),
+                    unknown(3, Call::Put { value: 9 }),
+                    cas(4, 5, 1, 2, Told::Failed { index: LogIndex(3) }),
+                ],
+            ),
+            (
+                "a transaction whose check fails",
+                vec![put(1, 2, 1, 1), cas(3, 4, 9, 2, Told::Failed { index: LogIndex(2) }), got(5, 6, 1, 1)],
+            ),
         ];
         for (why, history) in good {
             assert_eq!(check("key", &history), Ok(()), "{why}");
@@ -428,6 +580,27 @@ mod tests {
                 vec![unknown(1, Call::Put { value: 9 }), got(2, 3, 9, 2), put(4, 5, 1, 3), got(6, 7, 9, 4)],
             ),
             ("a deleted key that comes back", vec![put(1, 2, 1, 1), op(3, 4, Call::Delete, done(2)), got(5, 6, 1, 1)]),
+            (
+                "two owners",
+                vec![free(0, 1, false), acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, acquired(4, 6))],
+            ),
+            ("a grant beside a hold", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, acquired(6, 6))]),
+            ("a hold that nothing ended", vec![acquire(1, 2, 1, 7, acquired(5, 5)), got(3, 4, 7, 5)]),
+            ("a refusal that names nobody", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 2, 8, held(0, 6))]),
+            ("another token", vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire(3, 4, 1, 8, acquired(6, 6))]),
+            ("a release by another", vec![acquire(1, 2, 1, 7, acquired(5, 5)), release(3, 4, 2, 8, done(6))]),
+            (
+                "a session that ends without its key",
+                vec![free(0, 1, false), acquire(1, 2, 1, 7, acquired(5, 5)), missing(3, 4)],
+            ),
+            (
+                "a key that ends although it was set again",
+                vec![unknown(1, Call::Lapse { value: 7 }), put(1, 2, 7, 3), put(3, 4, 8, 4), missing(5, 6)],
+            ),
+            (
+                "a transaction whose check failed for nothing",
+                vec![put(1, 2, 1, 1), cas(3, 4, 1, 2, Told::Failed { index: LogIndex(2) })],
+            ),
         ];
         for (why, history) in bad {
             assert!(check("key", &history).is_err(), "{why}");

@@ -29,7 +29,28 @@ impl Mark {
     }
 }
 
-/// The logs of all agents as they wrote them, flushed or not, and what entries were seen.
+/// A log as a server has it in its memory: from some entry on.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<'a> {
+    /// The last entry that is no longer in it, which a snapshot stands for.
+    pub before: LogIndex,
+    /// What follows.
+    pub entries: &'a [LogEntry],
+}
+
+impl<'a> Held<'a> {
+    /// A log from its first entry on.
+    pub const fn whole(entries: &'a [LogEntry]) -> Held<'a> {
+        Held { before: LogIndex::ZERO, entries }
+    }
+
+    /// The entry at an index, if it is in it.
+    pub fn at(&self, index: LogIndex) -> Option<&'a LogEntry> {
+        self.entries.get(index.0.checked_sub(self.before.0 + 1)? as usize)
+    }
+}
+
+/// The logs of all agents as they wrote them, flushed or not, and what entries were seen. What a snapshot stands for is remembered.
 #[derive(Debug)]
 pub struct Logs {
     logs: Vec<Vec<Mark>>,
@@ -77,9 +98,19 @@ impl Logs {
         Ok(())
     }
 
-    /// A new process has read this log from its disk.
-    pub fn restarted(&mut self, agent: usize, entries: &[LogEntry]) {
-        self.logs[agent] = entries.iter().map(Mark::of).collect();
+    /// A snapshot from another server takes the place of an agent's log up to its last entry; `covered` are the entries that it stands for. A
+    /// log that has that entry goes on from it, any other goes.
+    pub fn installed(&mut self, agent: usize, covered: &[Mark]) {
+        let log = &mut self.logs[agent];
+        let goes_on = covered.len().checked_sub(1).is_some_and(|last| log.get(last) == covered.last());
+        if !goes_on {
+            *log = covered.to_vec();
+        }
+    }
+
+    /// A new process has read this log from its disk, where it follows these entries.
+    pub fn restarted(&mut self, agent: usize, covered: &[Mark], entries: &[LogEntry]) {
+        self.logs[agent] = covered.iter().copied().chain(entries.iter().map(Mark::of)).collect();
     }
 
     /// An agent's log.
@@ -105,6 +136,23 @@ pub(crate) mod tests {
         assert_eq!(logs.written(1, &[entry(1, 1, "a"), entry(2, 2, "c")]), Ok(()));
         assert_eq!(logs.written(0, &[entry(2, 2, "c")]), Ok(()));
         assert_eq!(logs.of(0), logs.of(1));
+    }
+
+    #[test]
+    fn a_snapshot_stands_for_entries() {
+        let mut logs = Logs::new(1);
+        let all: Vec<LogEntry> = (1..=4).map(|index| entry(index, 1, "a")).collect();
+        let covered: Vec<Mark> = all[..3].iter().map(Mark::of).collect();
+        logs.written(0, &all).expect("it matches");
+        logs.installed(0, &covered);
+        assert_eq!(logs.of(0).len(), 4, "it is the same log");
+        let other = [entry(2, 2, "b"), entry(3, 2, "b"), entry(4, 2, "b")];
+        logs.written(0, &other).expect("it follows the first");
+        logs.installed(0, &covered);
+        assert_eq!(logs.of(0), covered, "another log");
+        assert_eq!(logs.written(0, &all[3..]), Ok(()));
+        logs.restarted(0, &covered[..2], &all[2..]);
+        assert_eq!(logs.of(0).len(), 4);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Expected {
     pub generation: u64,
     /// How it ended, if it did.
     pub fate: Fate,
+    /// The identities that it had before it lost its disk.
+    pub former: Vec<NodeId>,
 }
 
 /// How an agent is.
@@ -53,12 +55,19 @@ pub fn check<'a>(agent: usize, members: impl Iterator<Item = &'a Member>, expect
             return Violation::seen("members_converge_after_heal", seen);
         }
     }
-    match members.iter().find(|member| expected.iter().all(|one| one.id != member.id)) {
+    // Who lost its identity is gone, and may be forgotten.
+    let is_former = |member: &Member| expected.iter().any(|one| one.former.contains(&member.id)) && !lives(member);
+    let is_known = |member: &Member| expected.iter().any(|one| one.id == member.id) || is_former(member);
+    match members.iter().find(|member| !is_known(member)) {
         Some(ghost) => {
             Violation::seen("members_converge_after_heal", format!("agent {agent} knows {ghost:?}, who is nobody"))
         }
         None => Ok(()),
     }
+}
+
+fn lives(member: &Member) -> bool {
+    !matches!(member.status, MemberStatus::Failed | MemberStatus::Left)
 }
 
 #[cfg(test)]
@@ -74,6 +83,7 @@ pub(crate) mod tests {
             ip: format!("10.0.0.{number}"),
             generation: 2,
             fate,
+            former: vec![NodeId([number + 100; 16])],
         }
     }
 
@@ -96,7 +106,10 @@ pub(crate) mod tests {
         let (one, two, three) = (member(1, Alive, 2), member(2, Left, 2), member(3, Failed, 2));
         assert_eq!(check(&[one.clone(), two.clone(), three.clone()]), Ok(()));
         assert_eq!(check(&[one.clone(), three.clone()]), Ok(()), "the one that left is forgotten");
+        let former = member(101, Failed, 1);
+        assert_eq!(check(&[one.clone(), two.clone(), three.clone(), former]), Ok(()), "an identity that was lost");
         let bad = [
+            ("a lost identity that lives", vec![one.clone(), two.clone(), three.clone(), member(101, Alive, 1)]),
             ("a missing member", vec![two.clone(), three.clone()]),
             ("a suspect that lives", vec![member(1, Suspect, 2), two.clone(), three.clone()]),
             ("an old generation", vec![member(1, Alive, 1), two.clone(), three.clone()]),

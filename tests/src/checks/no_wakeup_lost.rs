@@ -5,7 +5,7 @@
 //! [`super::every_request_is_answered`] watches.
 
 use super::{Checked, Violation};
-use quorate_protocol::{LogIndex, Read, Time};
+use quorate_protocol::{Answer, LogIndex, Read, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,14 +25,17 @@ struct Waiting {
     agent: usize,
     read: Read,
     seen: LogIndex,
+    /// What the leader would have answered when it was asked, if that was no news to the client.
+    known: Option<Answer>,
     /// When its answer was first found to have changed.
     due: Option<Time>,
 }
 
 impl NoWakeupLost {
-    /// A client waits for a question's index to pass the one it has seen.
-    pub fn waits(&mut self, ticket: u64, agent: usize, read: Read, seen: LogIndex) {
-        self.waiting.insert(ticket, Waiting { agent, read, seen, due: None });
+    /// A client waits for a question's index to pass the one it has seen; the leader would give this answer with this index now.
+    pub fn waits(&mut self, ticket: u64, agent: usize, read: Read, seen: LogIndex, now: Option<(Answer, LogIndex)>) {
+        let known = now.filter(|(_, index)| *index <= seen).map(|(answer, _)| answer);
+        self.waiting.insert(ticket, Waiting { agent, read, seen, known, due: None });
     }
 
     /// The question was answered or its client has given up.
@@ -55,10 +58,11 @@ impl NoWakeupLost {
     ///
     /// # Errors
     /// When one should have been answered a while ago.
-    pub fn check(&mut self, now: Time, index_of: impl Fn(&Read) -> LogIndex) -> Checked {
+    pub fn check(&mut self, now: Time, ask: impl Fn(&Read) -> (Answer, LogIndex)) -> Checked {
         for (ticket, waiting) in &mut self.waiting {
-            let index = index_of(&waiting.read);
-            if index <= waiting.seen {
+            let (answer, index) = ask(&waiting.read);
+            // What is not there has the index of its whole table, which may rise while the answer stays.
+            if index <= waiting.seen || waiting.known.as_ref() == Some(&answer) {
                 continue;
             }
             let due = *waiting.due.get_or_insert(now);
@@ -96,15 +100,21 @@ mod tests {
     fn a_sleeper_is_seen() {
         let read = Read::Kv(KvRead::Get { key: "k".into() });
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let answer = |index| (Answer::Keys(vec![format!("{index}")]), LogIndex(index));
         let mut check = NoWakeupLost::default();
-        check.waits(1, 0, read.clone(), LogIndex(5));
-        check.waits(2, 1, read, LogIndex(7));
-        assert_eq!(check.check(at(1), |_| LogIndex(5)), Ok(()), "nothing has changed");
-        assert_eq!(check.check(at(60), |_| LogIndex(6)), Ok(()), "it has only just changed");
-        assert_eq!(check.check(at(64), |_| LogIndex(6)), Ok(()));
-        assert!(check.check(at(65), |_| LogIndex(6)).is_err());
+        check.waits(1, 0, read.clone(), LogIndex(5), Some(answer(5)));
+        check.waits(2, 1, read.clone(), LogIndex(7), None);
+        assert_eq!(check.check(at(1), |_| answer(5)), Ok(()), "nothing has changed");
+        assert_eq!(check.check(at(60), |_| answer(6)), Ok(()), "it has only just changed");
+        assert_eq!(check.check(at(64), |_| answer(6)), Ok(()));
+        assert!(check.check(at(65), |_| answer(6)).is_err());
         check.ended(1);
-        assert_eq!(check.check(at(90), |_| LogIndex(7)), Ok(()));
+        assert_eq!(check.check(at(90), |_| answer(7)), Ok(()));
         assert_eq!(check.len(), 1);
+        check.ended(2);
+        check.waits(3, 0, read, LogIndex(5), Some(answer(5)));
+        for seconds in [100, 110] {
+            assert_eq!(check.check(at(seconds), |_| (answer(5).0, LogIndex(9))), Ok(()), "the answer is the same");
+        }
     }
 }

@@ -4,9 +4,10 @@
 
 use super::committed_stays::CommittedStays;
 use super::{Checked, Violation};
+use crate::disk::Found;
 use crate::trace::Hash;
-use quorate_protocol::raft::{LogEntry, Payload};
-use quorate_protocol::wire::log::decode_write;
+use quorate_protocol::raft::Payload;
+use quorate_protocol::wire::log::encode_write;
 use quorate_protocol::{LogIndex, Service, Write};
 use std::collections::BTreeMap;
 
@@ -36,26 +37,27 @@ impl NothingAcknowledgedIsLost {
         NothingAcknowledgedIsLost { writes: BTreeMap::new(), services: vec![BTreeMap::new(); agents] }
     }
 
-    /// A client is being told that its write was applied at this index. `disks` hold what each server would find after a crash now.
+    /// A client is being told that its write was applied at this index. `electorates` are the voters that may have been asked, each with what its disk
+    /// would be found to hold there after a crash now: more than one while the configuration changes.
     ///
     /// # Errors
-    /// When a majority would not find it, or two writes are told the same index.
-    pub fn write(&mut self, write: &Write, index: LogIndex, disks: &[&[LogEntry]]) -> Checked {
-        let holds = |disk: &&&[LogEntry]| {
-            let place = index.previous().0 as usize;
-            disk.get(place)
-                .is_some_and(|entry| carried(entry).is_some_and(|bytes| decode_write(bytes).as_ref() == Ok(write)))
+    /// When no majority would be found to hold it, or two writes are told the same index.
+    pub fn write(&mut self, write: &Write, index: LogIndex, electorates: &[Vec<Found>]) -> Checked {
+        let digest = Hash::of(&encode_write(write));
+        // A snapshot has taken the place of the entry: what it stands for is compared by `committed_stays`.
+        let holds = |found: &&Found| match found {
+            Found::Entry(entry) => matches!(&entry.payload, Payload::Command(bytes) if Hash::of(bytes) == digest),
+            Found::InSnapshot => true,
+            Found::Nothing => false,
         };
-        let holders = disks.iter().filter(holds).count();
-        if holders <= disks.len() / 2 {
-            let seen = format!("{holders} of {} disks hold the write acknowledged at {index}: {write:?}", disks.len());
+        let holders = |voters: &Vec<Found>| voters.iter().filter(holds).count();
+        if !electorates.iter().any(|voters| holders(voters) > voters.len() / 2) {
+            let counts: Vec<(usize, usize)> =
+                electorates.iter().map(|voters| (holders(voters), voters.len())).collect();
+            let seen = format!("no majority of disks holds the write acknowledged at {index} {counts:?}: {write:?}");
             return Violation::seen(PROPERTY, seen);
         }
-        let digest =
-            disks.iter().find(holds).and_then(|disk| carried(&disk[index.previous().0 as usize])).map(Hash::of);
-        if let Some(digest) = digest
-            && self.writes.insert(index, digest).is_some()
-        {
+        if self.writes.insert(index, digest).is_some() {
             return Violation::seen(PROPERTY, format!("two writes were told that they are at {index}"));
         }
         Ok(())
@@ -114,17 +116,11 @@ impl NothingAcknowledgedIsLost {
     }
 }
 
-fn carried(entry: &LogEntry) -> Option<&[u8]> {
-    match &entry.payload {
-        Payload::Command(bytes) => Some(bytes),
-        Payload::Empty | Payload::Configuration(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::logs_match::Held;
     use super::*;
-    use quorate_protocol::wire::log::encode_write;
+    use quorate_protocol::raft::LogEntry;
     use quorate_protocol::{Deregistration, Term};
 
     fn write(node: &str) -> Write {
@@ -138,25 +134,29 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_needs_a_majority_of_disks() {
-        let with = [entry(1, "a")];
-        let without: [LogEntry; 0] = [];
-        let other = [entry(1, "b")];
-        let told = |disks: &[&[LogEntry]]| NothingAcknowledgedIsLost::new(0).write(&write("a"), LogIndex(1), disks);
-        assert_eq!(told(&[&with, &with, &without]), Ok(()));
-        assert!(told(&[&with, &without, &without]).is_err());
-        assert!(told(&[&with, &other, &without]).is_err());
-        assert!(told(&[&with, &without]).is_err(), "half is no majority");
+        let (with, other) = (entry(1, "a"), entry(1, "b"));
+        let (with, other) = (Found::Entry(&with), Found::Entry(&other));
+        let told =
+            |electorates: &[Vec<Found>]| NothingAcknowledgedIsLost::new(0).write(&write("a"), LogIndex(1), electorates);
+        assert_eq!(told(&[vec![with, with, Found::Nothing]]), Ok(()));
+        assert_eq!(told(&[vec![with, Found::InSnapshot, Found::Nothing]]), Ok(()));
+        assert_eq!(told(&[vec![with, Found::Nothing], vec![with]]), Ok(()), "the electorate before the last change");
+        assert!(told(&[vec![with, Found::Nothing, Found::Nothing]]).is_err());
+        assert!(told(&[vec![with, other, Found::Nothing]]).is_err());
+        assert!(told(&[vec![with, Found::Nothing]]).is_err(), "half is no majority");
     }
 
     #[test]
     fn an_acknowledged_write_that_is_replaced_is_seen() {
         let mut check = NothingAcknowledgedIsLost::new(0);
-        let disk = [entry(1, "a")];
-        assert_eq!(check.write(&write("a"), LogIndex(1), &[&disk]), Ok(()));
-        assert!(check.write(&write("a"), LogIndex(1), &[&disk]).is_err(), "one index for two");
+        let stored = entry(1, "a");
+        let disks = [vec![Found::Entry(&stored)]];
+        assert_eq!(check.write(&write("a"), LogIndex(1), &disks), Ok(()));
+        assert!(check.write(&write("a"), LogIndex(1), &disks).is_err(), "one index for two");
         for (node, remains) in [("a", true), ("b", false)] {
             let mut committed = CommittedStays::default();
-            committed.applied(0, Term(1), LogIndex(0), LogIndex(1), &[entry(1, node)]).expect("it is the first");
+            let log = [entry(1, node)];
+            committed.applied(0, Term(1), LogIndex(0), LogIndex(1), Held::whole(&log)).expect("it is the first");
             assert_eq!(check.writes_remain(&committed).is_ok(), remains);
         }
         assert!(check.writes_remain(&CommittedStays::default()).is_err());

@@ -75,7 +75,7 @@ fn receiving(term: u64, snapshot: Snapshot) -> Persist {
 fn snapshot(covered: &[LogEntry]) -> Snapshot {
     let last = covered.last().unwrap();
     let peer = Peer { address: ([127, 0, 0, 1], 7).into(), voter: true };
-    let configuration = Configuration { peers: [(ME, peer)].into() };
+    let configuration = Configuration { peers: [(ME, peer)].into(), founder: None };
     let meta = SnapshotMeta { index: last.index, term: last.term, configuration, configuration_index: LogIndex(1) };
     Snapshot { meta, chunks: covered.iter().map(chunk).collect() }
 }
