@@ -296,7 +296,6 @@ mod tests {
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved: SavedLocal::default(),
-            session_ttl_min: Duration::from_secs(10),
             patience: Patience::default(),
             seed: 1,
         }

@@ -217,6 +217,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         hard_state: recovered.hard_state,
         snapshot: recovered.snapshot,
         entries: recovered.entries,
+        snapshots: config.snapshots,
         ..ServerConfig::lan(server.bootstrap_expect).slower(server.raft_multiplier)
     });
     let join = config
@@ -245,7 +246,6 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         definitions: config.services.clone(),
         node_checks: config.checks.clone(),
         saved: std::mem::take(&mut kept.saved),
-        session_ttl_min: Duration::from_secs(10),
         patience: Patience::default(),
         seed: rand::random(),
     })
@@ -271,6 +271,9 @@ impl Doors {
                 node_name: config.node_name.clone(),
                 node_meta: config.node_meta.clone(),
                 max_value_size: config.kv_max_value_size,
+                txn_max_req_len: config.txn_max_req_len,
+                txn_max_ops: config.txn_max_ops,
+                session_ttl_min: config.session_ttl_min,
                 pretty: config.dev,
                 seed: rand::random(),
                 ..quorate_http_api::Config::default()

@@ -40,8 +40,6 @@ pub struct Config {
     pub node_checks: Vec<CheckDefinition>,
     /// What [`crate::Output::SaveLocal`] saved before the restart.
     pub saved: SavedLocal,
-    /// The shortest TTL that a session may have (Consul: 10 s).
-    pub session_ttl_min: Duration,
     /// The patience of the engine.
     pub patience: Patience,
     /// The seed of every die that this engine rolls.
@@ -98,7 +96,7 @@ impl ServerConfig {
 }
 
 /// When the state is written down so that the log can be cut. Whichever comes first.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotPolicy {
     /// After this many entries (Consul: `raft_snapshot_threshold`).
     pub entries: u64,

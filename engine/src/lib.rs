@@ -151,10 +151,8 @@ impl Engine {
             },
             Input::Request { ticket, request } => {
                 let source = Source::Front(ticket);
-                match self.complete(request) {
-                    Ok(request) => self.dispatch(now, Job { source, request, hops: 0, arrived: now }),
-                    Err(refusal) => self.reply(source, refusal),
-                }
+                let request = self.complete(request);
+                self.dispatch(now, Job { source, request, hops: 0, arrived: now });
             }
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),

@@ -39,7 +39,6 @@ fn config(server: bool) -> Config {
         definitions: Vec::new(),
         node_checks: Vec::new(),
         saved: SavedLocal::default(),
-        session_ttl_min: Duration::from_secs(1),
         patience: Patience::default(),
         seed: 1,
     }

@@ -54,7 +54,6 @@ fn config(number: u8, expect: Option<usize>) -> Config {
         definitions: Vec::new(),
         node_checks: Vec::new(),
         saved: SavedLocal::default(),
-        session_ttl_min: Duration::from_secs(1),
         patience: Patience::default(),
         seed: u64::from(number),
     }

@@ -19,8 +19,6 @@ const ELECTION_TIMEOUT: Duration = Duration::from_millis(300);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(60);
 /// So small that logs are cut and snapshots sent many times in two minutes.
 const SNAPSHOTS: SnapshotPolicy = SnapshotPolicy { entries: 150, bytes: 2 * 1024 * 1024, trailing: 40 };
-/// Short sessions, so that many end in two minutes.
-const SESSION_TTL_MIN: Duration = Duration::from_secs(1);
 /// The wall clock, in milliseconds, when the world begins.
 const EPOCH: u64 = 1_700_000_000_000;
 /// A cluster whose repairs come often enough to be seen in two minutes.
@@ -153,7 +151,6 @@ impl Agent {
             definitions: Vec::new(),
             node_checks: Vec::new(),
             saved,
-            session_ttl_min: SESSION_TTL_MIN,
             patience: PATIENCE,
             // Every process rolls other dice, or a restart would repeat its elections.
             seed: seed ^ (self.number as u64 + 1) << 32 ^ self.starts,

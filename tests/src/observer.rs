@@ -31,7 +31,6 @@ use quorate_raft::Persist;
 use quorate_store::{Store, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Questions asked of a view after each apply. All of them would cost as much as everything else together; in turn they
 /// all come by every few entries, and what changed in between shows just as well. Which ones is a matter of the index, so that all servers are

@@ -12,7 +12,7 @@ use crate::brief;
 use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::checks::one_lease_at_a_time::{self, Earlier};
 use crate::checks::{Checked, Violation, promises_are_on_disk};
-use crate::clients::{Asked, Clients, Learnt, LockNews};
+use crate::clients::{Clients, Learnt, LockNews};
 use crate::dice::{Dice, Stream};
 use crate::disk::{Disk, Flushed, Lie, Quality};
 use crate::faults::{self, Fault, Scene};
@@ -406,6 +406,7 @@ impl World {
                 }
                 return self.end_process(agent);
             }
+            Output::Stopped => return self.kill(agent, Duration::from_secs(1)),
             Output::Quarantine(why) => {
                 return Violation::seen("applied_states_equal", format!("agent {agent} finds itself different: {why}"));
             }

@@ -4,6 +4,9 @@ use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
 use super::keys::cut;
 use super::{ConfigError, File, GossipKey};
+use quorate_engine::SnapshotPolicy;
+use quorate_protocol::go::format_duration;
+use quorate_protocol::session::MAX_TTL;
 use quorate_protocol::{CheckDefinition, NodeId, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -57,6 +60,14 @@ pub struct Config {
     pub leave: Leave,
     /// The largest value of a key, in bytes.
     pub kv_max_value_size: usize,
+    /// The largest body of a transaction, in bytes.
+    pub txn_max_req_len: usize,
+    /// The most operations of a transaction.
+    pub txn_max_ops: usize,
+    /// The shortest TTL that a session may have.
+    pub session_ttl_min: Duration,
+    /// When a server writes its state down so that its log can be cut.
+    pub snapshots: SnapshotPolicy,
     /// What is logged.
     pub log: Log,
     /// Services to register at the start, each with its checks. Their ids are unique.
@@ -159,6 +170,19 @@ const DNS_PORT: u16 = 8600;
 const KV_MAX_VALUE_SIZE: usize = 512 * 1024;
 /// What the store of any server refuses whatever is configured: no configuration may promise more.
 const KV_MAX_VALUE_SIZE_LIMIT: usize = quorate_store::MAX_VALUE_SIZE;
+/// The body of a transaction, in bytes (Consul: 512 KiB). Base64 makes values a third longer, and several share it.
+const TXN_MAX_REQ_LEN: Range<usize> = Range { usual: 512 * 1024, least: 1024, most: 1024 * 1024 };
+/// Operations of a transaction (Consul: 128).
+const TXN_MAX_OPS: Range<usize> = Range { usual: 128, least: 1, most: quorate_store::MAX_TXN_OPERATIONS };
+/// The shortest TTL of a session unless configured otherwise (Consul: 10 s).
+const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
+
+/// A usual value and its limits.
+struct Range<T> {
+    usual: T,
+    least: T,
+    most: T,
+}
 /// Consul's default is 5, chosen for the smallest cloud machines; ours is what it recommends for production.
 const RAFT_MULTIPLIER: u32 = 1;
 const RAFT_MULTIPLIER_LIMIT: u32 = 10;
@@ -226,7 +250,11 @@ impl Config {
                 on_interrupt: !file.skip_leave_on_interrupt.unwrap_or(server.is_some()),
                 on_terminate: file.leave_on_terminate.unwrap_or(server.is_none()),
             },
-            kv_max_value_size: checks.kv_max_value_size(file.kv_max_value_size)?,
+            kv_max_value_size: checks.kv_max_value_size(file.limits.kv_max_value_size)?,
+            txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
+            txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
+            session_ttl_min: checks.session_ttl_min(file.session_ttl_min)?,
+            snapshots: checks.snapshots(file.raft_snapshot_threshold, file.raft_trailing_logs)?,
             log: Log { level: checks.log_level(file.log_level)?, json: file.log_json.unwrap_or(false) },
             services: file.services,
             checks: file.checks,
@@ -620,6 +648,42 @@ impl Checks {
             let remedy = format!("use 1 to {KV_MAX_VALUE_SIZE_LIMIT} bytes; {KV_MAX_VALUE_SIZE} is usual");
             self.refuse("limits.kv_max_value_size", bytes, remedy)
         })
+    }
+
+    fn session_ttl_min(&self, least: Option<Duration>) -> Result<Duration, ConfigError> {
+        match least {
+            None => Ok(SESSION_TTL_MIN),
+            Some(least) if (Duration::from_secs(1)..=MAX_TTL).contains(&least) => Ok(least),
+            Some(other) => Err(self.refuse("session_ttl_min", format_duration(other), "use 1s to 24h; 10s is usual")),
+        }
+    }
+
+    fn snapshots(&self, threshold: Option<i64>, trailing: Option<i64>) -> Result<SnapshotPolicy, ConfigError> {
+        let usual = SnapshotPolicy::default();
+        Ok(SnapshotPolicy {
+            entries: self.within(
+                "raft_snapshot_threshold",
+                threshold,
+                Range { usual: usual.entries, least: 16, most: 1 << 24 },
+            )?,
+            trailing: self.within(
+                "raft_trailing_logs",
+                trailing,
+                Range { usual: usual.trailing, least: 0, most: 1 << 24 },
+            )?,
+            ..usual
+        })
+    }
+
+    /// A whole number that has a usual value and limits.
+    fn within<T>(&self, key: &str, number: Option<i64>, range: Range<T>) -> Result<T, ConfigError>
+    where
+        T: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let Some(number) = number else { return Ok(range.usual) };
+        let allowed = T::try_from(number).ok().filter(|number| *number >= range.least && *number <= range.most);
+        let remedy = || format!("use {} to {}; {} is usual", range.least, range.most, range.usual);
+        allowed.ok_or_else(|| self.refuse(key, number, remedy()))
     }
 
     fn log_level(&self, word: Option<String>) -> Result<LogLevel, ConfigError> {

@@ -57,8 +57,14 @@ pub struct File {
     pub dns: DnsConfig,
     /// `performance.raft_multiplier`: stretches Raft's timeouts.
     pub raft_multiplier: Option<i64>,
-    /// `limits.kv_max_value_size`: the largest value of a key, in bytes.
-    pub kv_max_value_size: Option<i64>,
+    /// After how many log entries the state is written down so that the log can be cut.
+    pub raft_snapshot_threshold: Option<i64>,
+    /// How many log entries are kept behind a snapshot.
+    pub raft_trailing_logs: Option<i64>,
+    /// The shortest TTL that a session may have.
+    pub session_ttl_min: Option<Duration>,
+    /// `limits`.
+    pub limits: Limits,
     /// How much is logged.
     pub log_level: Option<String>,
     /// Whether the log is one JSON object a line.
@@ -96,6 +102,17 @@ pub struct Ports {
     pub grpc: Option<i64>,
     /// gRPC with TLS; known, unused.
     pub grpc_tls: Option<i64>,
+}
+
+/// `limits`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Limits {
+    /// The largest value of a key, in bytes.
+    pub kv_max_value_size: Option<i64>,
+    /// The largest body of a transaction, in bytes.
+    pub txn_max_req_len: Option<i64>,
+    /// The most operations of a transaction. (An extension.)
+    pub txn_max_ops: Option<i64>,
 }
 
 /// `dns_config`.
@@ -167,7 +184,10 @@ impl File {
             encrypt,
             dns,
             raft_multiplier,
-            kv_max_value_size,
+            raft_snapshot_threshold,
+            raft_trailing_logs,
+            session_ttl_min,
+            limits,
             log_level,
             log_json,
             leave_on_terminate,
@@ -199,7 +219,10 @@ impl File {
         set(&mut self.encrypt, encrypt);
         self.dns.overlay(dns);
         set(&mut self.raft_multiplier, raft_multiplier);
-        set(&mut self.kv_max_value_size, kv_max_value_size);
+        set(&mut self.raft_snapshot_threshold, raft_snapshot_threshold);
+        set(&mut self.raft_trailing_logs, raft_trailing_logs);
+        set(&mut self.session_ttl_min, session_ttl_min);
+        self.limits.overlay(limits);
         set(&mut self.log_level, log_level);
         set(&mut self.log_json, log_json);
         set(&mut self.leave_on_terminate, leave_on_terminate);
@@ -227,6 +250,15 @@ impl Ports {
         set(&mut self.https, https);
         set(&mut self.grpc, grpc);
         set(&mut self.grpc_tls, grpc_tls);
+    }
+}
+
+impl Limits {
+    fn overlay(&mut self, later: Limits) {
+        let Limits { kv_max_value_size, txn_max_req_len, txn_max_ops } = later;
+        set(&mut self.kv_max_value_size, kv_max_value_size);
+        set(&mut self.txn_max_req_len, txn_max_req_len);
+        set(&mut self.txn_max_ops, txn_max_ops);
     }
 }
 
@@ -305,8 +337,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "raft_logstore",
     "raft_protocol",
     "raft_snapshot_interval",
-    "raft_snapshot_threshold",
-    "raft_trailing_logs",
     "read_replica",
     "reconnect_timeout",
     "reconnect_timeout_wan",
@@ -322,7 +352,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "segments",
     "serf_lan",
     "serf_wan",
-    "session_ttl_min",
     "skip_leave_on_int",
     "start_join_wan",
     "syslog_facility",
@@ -374,7 +403,10 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         encrypt: keys.text("encrypt")?,
         dns: keys.object("dns_config", read_dns)?.unwrap_or_default(),
         raft_multiplier: keys.object("performance", read_performance)?.flatten(),
-        kv_max_value_size: keys.object("limits", read_limits)?.flatten(),
+        raft_snapshot_threshold: keys.whole("raft_snapshot_threshold")?,
+        raft_trailing_logs: keys.whole("raft_trailing_logs")?,
+        session_ttl_min: keys.duration("session_ttl_min")?,
+        limits: keys.object("limits", read_limits)?.unwrap_or_default(),
         log_level: keys.text("log_level")?,
         log_json: keys.switch("log_json")?,
         leave_on_terminate: keys.switch("leave_on_terminate")?,
@@ -452,8 +484,12 @@ fn read_performance(keys: &mut Keys<'_>) -> Result<Option<i64>, ConfigError> {
     Ok(multiplier)
 }
 
-fn read_limits(keys: &mut Keys<'_>) -> Result<Option<i64>, ConfigError> {
-    let size = keys.whole("kv_max_value_size")?;
+fn read_limits(keys: &mut Keys<'_>) -> Result<Limits, ConfigError> {
+    let limits = Limits {
+        kv_max_value_size: keys.whole("kv_max_value_size")?,
+        txn_max_req_len: keys.whole("txn_max_req_len")?,
+        txn_max_ops: keys.whole("txn_max_ops")?,
+    };
     keys.without_effect(&[
         "http_max_conns_per_client",
         "https_handshake_timeout",
@@ -463,7 +499,6 @@ fn read_limits(keys: &mut Keys<'_>) -> Result<Option<i64>, ConfigError> {
         "rpc_max_burst",
         "rpc_max_conns_per_client",
         "rpc_rate",
-        "txn_max_req_len",
     ]);
-    Ok(size)
+    Ok(limits)
 }

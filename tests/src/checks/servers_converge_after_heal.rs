@@ -33,6 +33,7 @@ mod tests {
                 .iter()
                 .map(|(number, voter)| (id(*number), Peer { address: ([10, 0, 0, *number], 1).into(), voter: *voter }))
                 .collect(),
+            founder: None,
         };
         let check = |peers: &[(u8, bool)]| check(&configuration(peers), &[id(1), id(2)]);
         assert_eq!(check(&[(1, true), (2, true)]), Ok(()));

@@ -59,6 +59,7 @@ mod tests {
                 .iter()
                 .map(|n| (NodeId([*n; 16]), Peer { address: ([10, 0, 0, *n], 1).into(), voter: true }))
                 .collect(),
+            founder: None,
         };
         let mut all = Configurations::default();
         all.committed(LogIndex(1), &of(&[1]));
