@@ -80,7 +80,9 @@ impl Wires {
 
 impl Drop for Wires {
     fn drop(&mut self) {
-        (1..=3).for_each(|n| drop(self.ip(&["netns", "del", &self.space(n)])));
+        for n in 1..=3 {
+            self.ip(&["netns", "del", &self.space(n)]);
+        }
         self.ip(&["link", "del", &self.bridge()]);
     }
 }

@@ -17,6 +17,7 @@ pub fn skip(test: &str, why: &str) {
 
 /// Runs a command for what it does; whether it succeeded.
 pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let run = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    run.status().is_ok_and(|status| status.success())
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }

@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use quorate_protocol::{LogIndex, Time};
 use quorate_tests::checks::kv_is_linearizable;
 use quorate_tests::history::{Call, Op, Told};
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -172,7 +172,7 @@ impl Workload {
                 histories.entry(key).or_default().push(op);
             }
         }
-        let mut client = Client::new(&self.shared, last);
+        let client = Client::new(&self.shared, last);
         for (key, history) in &mut histories {
             for server in 0..self.shared.urls.len() {
                 let op = wait_until(&format!("{key} to be read through server {server}"), || {
@@ -203,10 +203,18 @@ impl Workload {
 
 /// How a write ended.
 enum Written {
-    Done(LogIndex),
+    Told(Told),
     /// Certainly not done.
     Not,
     Unknown,
+}
+
+/// What the writers ask for.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Put,
+    Cas,
+    Delete,
 }
 
 struct Client {
@@ -244,12 +252,12 @@ impl Client {
         while !self.shared.is_over() {
             let slot = self.dice.random_range(0..SLOTS);
             match self.dice.random_range(0..10) {
-                0 => self.write(slot, |_, _| Call::Delete),
+                0 => self.write(slot, Change::Delete),
                 1..4 => {
                     self.read(slot, "");
-                    self.write(slot, |value, seen| Call::Cas { expected: seen, value });
+                    self.write(slot, Change::Cas);
                 }
-                _ => self.write(slot, |value, _| Call::Put { value }),
+                _ => self.write(slot, Change::Put),
             }
         }
     }
@@ -257,21 +265,35 @@ impl Client {
     fn read_on(&mut self) {
         while !self.shared.is_over() {
             let slot = self.dice.random_range(0..SLOTS);
-            self.read(slot, if self.dice.random_bool(0.5) { "?consistent" } else { "" });
+            let mode = if self.dice.random_bool(0.5) { "?consistent" } else { "" };
+            self.read(slot, mode);
         }
     }
 
-    fn write(&mut self, slot: usize, call: impl FnOnce(u64, LogIndex) -> Call) {
+    fn write(&mut self, slot: usize, change: Change) {
         let key = self.shared.key(slot);
+        let url = format!("{}/v1/kv/{key}", self.shared.urls[self.server]);
         let value = self.shared.values.fetch_add(1, Ordering::Relaxed);
-        let call = call(value, self.seen.get(&key).copied().unwrap_or_default());
+        let expected = self.seen.get(&key).copied().unwrap_or_default();
         let invoked = self.shared.now();
-        let written = self.send(&key, call);
+        // Flags are a number beside the value, and so tell which write it was.
+        let (call, response) = match change {
+            Change::Put => (Call::Put { value }, self.http.put(format!("{url}?flags={value}")).send(value.to_string())),
+            Change::Cas => {
+                let url = format!("{url}?flags={value}&cas={}", expected.0);
+                (Call::Cas { expected, value }, self.http.put(url).send(value.to_string()))
+            }
+            Change::Delete => (Call::Delete, self.http.delete(url).call()),
+        };
+        let written = understand(response);
         let answered = self.shared.now();
+        if !matches!(written, Written::Told(_)) {
+            self.turn_away();
+        }
         let result = match written {
-            Written::Done(index) => {
+            Written::Told(told) => {
                 self.shared.writes.fetch_add(1, Ordering::Relaxed);
-                Some((answered, Told::Done { index }))
+                Some((answered, told))
             }
             // A write that was refused is no part of the history. If it happens all the same, somebody reads a value from nowhere.
             Written::Not => {
@@ -306,38 +328,6 @@ impl Client {
         self.shared.pause();
     }
 
-    fn send(&mut self, key: &str, call: Call) -> Written {
-        let base = format!("{}/v1/kv/{key}", self.shared.urls[self.server]);
-        let response = match call {
-            // Flags are a number beside the value, and so tell which write it was.
-            Call::Put { value } => self.http.put(format!("{base}?flags={value}")).send(value.to_string()),
-            Call::Cas { expected, value } => {
-                self.http.put(format!("{base}?flags={value}&cas={}", expected.0)).send(value.to_string())
-            }
-            Call::Delete => self.http.delete(&base).call(),
-            Call::Get | Call::DeleteCas { .. } => return Written::Not,
-        };
-        let written = match response {
-            Ok(mut response) => {
-                let index =
-                    response.headers().get("x-quorate-index").and_then(|index| index.to_str().ok()?.parse().ok());
-                let status = response.status().as_u16();
-                match (status, response.body_mut().read_to_string(), index) {
-                    (200, Ok(body), Some(index)) if body.trim() == "true" => return Written::Done(LogIndex(index)),
-                    // The compare-and-set found another index.
-                    (200, Ok(body), _) if body.trim() == "false" => return Written::Not,
-                    (429, ..) => Written::Not,
-                    (500, Ok(body), _) if body.starts_with("No cluster leader") => Written::Not,
-                    _ => Written::Unknown,
-                }
-            }
-            Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Written::Not,
-            Err(_) => Written::Unknown,
-        };
-        self.turn_away();
-        written
-    }
-
     fn get(&self, server: usize, key: &str, mode: &str) -> Result<Told> {
         let mut response = self.http.get(format!("{}/v1/kv/{key}{mode}", self.shared.urls[server])).call()?;
         let status = response.status().as_u16();
@@ -346,10 +336,29 @@ impl Client {
             200 => {
                 let row = &serde_json::from_str::<Value>(&body)?[0];
                 let number = |name: &str| row[name].as_u64().ok_or_else(|| anyhow!("{name} in {body}"));
-                Ok(Told::Found { value: number("Flags")?, modified: LogIndex(number("ModifyIndex")?) })
+                Ok(Told::Found { value: number("Flags")?, modified: LogIndex(number("ModifyIndex")?), holder: None })
             }
             404 if body.is_empty() => Ok(Told::Missing),
             _ => bail!("{status} {body}"),
         }
+    }
+}
+
+/// What an answer to a write says of it. Only what was certainly not done counts as such.
+fn understand(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Written {
+    let mut response = match response {
+        Ok(response) => response,
+        Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Written::Not,
+        Err(_) => return Written::Unknown,
+    };
+    let index = response.headers().get("x-quorate-index").and_then(|index| index.to_str().ok()?.parse().ok());
+    let status = response.status().as_u16();
+    let Ok(body) = response.body_mut().read_to_string() else { return Written::Unknown };
+    match (status, body.trim(), index.map(LogIndex)) {
+        (200, "true", Some(index)) => Written::Told(Told::Done { index }),
+        // The compare-and-set found another index.
+        (200, "false", Some(index)) => Written::Told(Told::Failed { index }),
+        (429, ..) | (500, "No cluster leader", _) => Written::Not,
+        _ => Written::Unknown,
     }
 }
