@@ -175,12 +175,13 @@ impl FailingCalls {
             .spawn();
         let Ok(strace) = started else { return Ok(None) };
         let mut failing = FailingCalls { strace };
-        // It has attached once the process says who traces it, and ends at once where it may not.
+        // It has attached once the process says who traces it. Where it may not, it fails at once; where the process is hit and gone
+        // before anybody looks, it ends well.
         let is_attached = wait_until("strace to attach", || {
             let status = std::fs::read_to_string(format!("/proc/{process}/status"));
-            let is_traced = status.map_or(true, |status| !status.contains("TracerPid:\t0"));
-            let has_ended = failing.strace.try_wait()?.is_some();
-            Ok((is_traced || has_ended).then_some(is_traced))
+            let is_traced = status.is_ok_and(|status| !status.contains("TracerPid:\t0"));
+            let ended = failing.strace.try_wait()?;
+            Ok(if is_traced { Some(true) } else { ended.map(|status| status.success()) })
         })?;
         Ok(is_attached.then_some(failing))
     }

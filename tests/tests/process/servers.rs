@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// How many there are.
 pub const COUNT: usize = 3;
+/// Their key: outside of loopback, no agent starts without one.
+const KEY: &str = "cXVvcmF0ZSBwcm9jZXNzIHRlc3RzLCBhIDMyIGJ5dGU=";
 
 /// Where the servers of a test are.
 pub trait Places {
@@ -51,7 +53,7 @@ impl Servers {
         for (server, n) in (1..=3_u8).enumerate() {
             let directory = data_dir(server).unwrap_or_else(|| kept.path().join(format!("s{n}")));
             let path = directory.to_str().context("a path in UTF-8")?.to_owned();
-            let mut arguments = vec!["-server", "-bootstrap-expect", "3", "-data-dir", &path];
+            let mut arguments = vec!["-server", "-bootstrap-expect", "3", "-data-dir", &path, "-encrypt", KEY];
             // Each knows all: whoever comes back finds the others, whichever of them is down.
             joins.iter().for_each(|join| arguments.extend(["-retry-join", join.as_str()]));
             agents.push(Agent::start_within(&places.launcher(n), &format!("s{n}"), places.address(n), &arguments)?);
