@@ -201,11 +201,10 @@ fn a_failing_disk_ends_the_server_before_it_acknowledges_more() -> Result<()> {
     let logs = tempfile::tempdir()?;
     workload.await_progress(BETWEEN)?;
     let mut failures = 0;
-    for round in 0..rounds() {
+    for _ in 0..rounds() {
         for (calls, error) in [("fsync,fdatasync", "EIO"), ("pwrite64", "EIO"), ("pwrite64", "ENOSPC")] {
-            let leader = servers.leader()?;
-            // Of a follower every other round: it must not let the leader count on it.
-            let hurt = (leader + round) % COUNT;
+            // The leader, and followers too: the leader must not count on what they did not flush.
+            let hurt = (servers.leader()? + failures) % COUNT;
             let process = servers.agent(hurt).process();
             let Some(failing) = FailingCalls::begin(process, calls, error, &logs.path().join("strace"))? else {
                 skip(

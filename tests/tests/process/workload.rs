@@ -155,9 +155,10 @@ impl Workload {
     /// Asks one server so many times at once, half of it consistently; the answers, whenever they come, are part of the history.
     pub fn ask(&mut self, server: usize, times: usize) {
         for number in 0..times {
+            let mode = if number < times / 2 { "?consistent" } else { "" };
             self.spawn(move |client| {
                 client.server = server;
-                client.read(number % SLOTS, if number / SLOTS % 2 == 0 { "?consistent" } else { "" });
+                client.read(number % SLOTS, mode);
             });
         }
     }
