@@ -34,6 +34,7 @@ pub fn log(notice: &Notice) {
             warn!(why, "local services and checks are not in the catalogue yet; trying again");
         }
         Notice::Reconciled { node, what } => debug!(node = %node, member = %what, "catalogue follows member"),
+        Notice::ServerChanged { id, node, what } => info!(server = %id, node = %node, what, "servers"),
         Notice::SnapshotInstalled { index } => {
             warn!(%index, "took the leader's snapshot: this server had fallen too far behind")
         }

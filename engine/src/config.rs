@@ -66,6 +66,19 @@ pub struct ServerConfig {
     pub entries: Vec<LogEntry>,
     /// When the state is written down so that the log can be cut.
     pub snapshots: SnapshotPolicy,
+    /// Mistakes to be made on purpose.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Planted,
+}
+
+/// Mistakes to be made on purpose, to prove that the simulator sees them.
+#[cfg(feature = "planted-bugs")]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Planted {
+    /// In Raft.
+    pub raft: Option<quorate_raft::PlantedBug>,
+    /// In the store.
+    pub store: Option<quorate_store::Bug>,
 }
 
 impl ServerConfig {
@@ -81,6 +94,8 @@ impl ServerConfig {
             snapshot: None,
             entries: Vec::new(),
             snapshots: SnapshotPolicy::default(),
+            #[cfg(feature = "planted-bugs")]
+            planted: Planted::default(),
         }
     }
 

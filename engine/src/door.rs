@@ -200,6 +200,15 @@ pub enum Notice {
         /// What was done.
         what: &'static str,
     },
+    /// The leader changed who takes part in Raft.
+    ServerChanged {
+        /// Which server.
+        id: NodeId,
+        /// Its name, where gossip knows it.
+        node: String,
+        /// What was done, and why.
+        what: &'static str,
+    },
     /// The leader's snapshot took the place of this server's state: it had fallen too far behind.
     SnapshotInstalled {
         /// Where it ends.

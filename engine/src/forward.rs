@@ -173,7 +173,7 @@ impl Engine {
     }
 
     /// Asks a question again, with what is left of its wait.
-    fn ask_anew(&mut self, now: Time, mut job: Job) {
+    pub(crate) fn ask_anew(&mut self, now: Time, mut job: Job) {
         let wait = match &mut job.request.ask {
             Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
             Ask::Lock(lock) => Some(&mut lock.wait),

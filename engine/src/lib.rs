@@ -9,7 +9,7 @@
 //!   ┌───────────────────────────── Engine ──────────────────────────────────┐
 //!   │ route ─▶ forward (elsewhere) · hold (no leader yet) · serve (here)    │
 //!   │ membership ◀─ gossip        server: raft ─▶ apply ─▶ wait             │
-//!   │ leader: reconcile, servers  local: services, checks ─▶ sync           │
+//!   │ leader: reconcile, autopilot   local: services, checks ─▶ sync        │
 //!   └────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -36,6 +36,7 @@ mod leader;
 pub mod local;
 mod lock;
 mod membership;
+mod operator;
 mod route;
 mod serve;
 mod server;
@@ -46,6 +47,8 @@ mod stop;
 mod timers;
 mod wait;
 
+#[cfg(feature = "planted-bugs")]
+pub use config::Planted;
 pub use config::{Config, Patience, ServerConfig, SnapshotPolicy};
 pub use door::{Input, Notice, Output, Ticket};
 pub use leader::{SERVER_SERVICE, desired};

@@ -91,6 +91,12 @@ impl Locks {
         Some((number, KvWrite::Acquire { pair: waiter.pair.clone(), session: waiter.session }))
     }
 
+    fn move_to_front(&mut self, number: u64) {
+        let Some(queue) = self.waiters.get(&number).and_then(|waiter| self.queues.get_mut(&waiter.key)) else { return };
+        queue.waiting.retain(|one| *one != number);
+        queue.waiting.push_front(number);
+    }
+
     /// All, in the order in which they came.
     fn take_all(&mut self) -> Vec<Waiter> {
         std::mem::take(self).waiters.into_values().collect()
@@ -126,6 +132,11 @@ impl Engine {
             return self.reply(job.source, Reply::Refused(Refusal::Busy));
         }
         let lock = lock.clone();
+        if self.holder_of(&lock.pair.key).is_some_and(|(holder, _)| holder == Some(lock.session)) {
+            // Whoever holds the key waits for nobody: it is told so, with its token.
+            let LockRequest { pair, session, .. } = lock;
+            return self.propose(now, job.source, Write::Kv(KvWrite::Acquire { pair, session }));
+        }
         let until = now + lock.wait;
         let key = self.locks.enqueue(job, lock, until);
         self.try_lock(now, &key);
@@ -221,7 +232,13 @@ impl Engine {
             }
             let (key, holder) = (waiter.key.clone(), self.holder_of(&waiter.key));
             let (by, index) = holder.unwrap_or_default();
-            self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
+            let session = waiter.session;
+            if by == Some(session) {
+                // It got the key by an earlier acquire, of which nobody was told: its last try tells.
+                self.locks.move_to_front(number);
+            } else {
+                self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
+            }
             self.try_lock(now, &key);
         }
     }

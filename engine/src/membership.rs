@@ -164,5 +164,8 @@ impl Engine {
             MemberEventKind::Suspect | MemberEventKind::Refute => return,
         }
         self.reconcile(now, &member);
+        if member.is_server() {
+            self.review_servers_soon(now);
+        }
     }
 }

@@ -48,7 +48,8 @@ impl Engine {
     }
 
     /// Sends a request on its way.
-    pub(crate) fn dispatch(&mut self, now: Time, job: Job) {
+    pub(crate) fn dispatch(&mut self, now: Time, mut job: Job) {
+        self.respect_max_stale(now, &mut job);
         match self.route(&job) {
             Route::Here => self.serve(now, job),
             Route::Leader(id) | Route::Server(id) if job.hops < MAX_HOPS => self.forward(now, id, job),

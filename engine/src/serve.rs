@@ -21,13 +21,10 @@ impl Engine {
                 self.reply(job.source, Reply::Datacenters(vec![self.config.datacenter.clone()]));
             }
             Ask::Lock(_) => self.wait_for_lock(now, job),
+            Ask::Operator(request) => self.operate(now, job.source, request.clone()),
             Ask::Snapshot(request) => {
                 let reply = self.serve_snapshot(now, &request.clone());
                 self.reply(job.source, reply);
-            }
-            Ask::Operator(_) => {
-                let why = "this is not served yet".to_owned();
-                self.reply(job.source, Reply::Refused(Refusal::Invalid(why)));
             }
             Ask::Local(_) => self.serve_local(now, job),
         }
@@ -41,8 +38,26 @@ impl Engine {
 
     /// Answers a question whose consistency is settled: at once, or when what it waits for has changed.
     pub(crate) fn answer_job(&mut self, now: Time, job: Job) {
+        let applied = self.store().map(|store| store.applied_index()).unwrap_or_default();
+        if let Ask::Read(request) = &job.request.ask
+            && request.at_least > applied
+        {
+            return self.wait_for_index(now, request.at_least, job);
+        }
         if let Ask::Read(request) = job.request.ask {
             self.answer_or_wait(now, job.source, job.hops, request);
+        }
+    }
+
+    /// A stale answer is no longer one that may be given here, if this server has not heard its leader for longer than whoever asks
+    /// allows: then it is the leader's to give.
+    pub(crate) fn respect_max_stale(&self, now: Time, job: &mut Job) {
+        if let (Some(raft), Ask::Read(read)) = (self.raft(), &mut job.request.ask)
+            && read.consistency == Consistency::Stale
+            && let Some(max_stale) = read.max_stale
+            && raft.last_contact(now).is_none_or(|contact| contact > max_stale)
+        {
+            read.consistency = Consistency::Default;
         }
     }
 

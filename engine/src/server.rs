@@ -14,6 +14,7 @@ use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, 
 use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// The largest encoded write, in bytes: a value of the largest size with its key and framing fits, and a batch of entries still
 /// fits one frame.
@@ -32,6 +33,8 @@ pub struct Server {
     pub raft: Raft,
     pub store: Store,
     pub bootstrap_expect: usize,
+    pub election_timeout: Duration,
+    pub heartbeat_interval: Duration,
     /// Duties of the leader, while this server is it.
     pub leader: Option<Leader>,
     /// Who waits for the entry at an index, if it is committed with that term.
@@ -44,6 +47,8 @@ pub struct Server {
     pub lease_awaited: Option<Time>,
     /// The disk has too little space to take anything new.
     disk_is_low: bool,
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<quorate_store::Bug>,
     /// Whether the replicas are still equal.
     pub hashes: Hashes,
     /// Questions that wait until this server has asked whether it still leads.
@@ -104,6 +109,8 @@ impl Server {
             election_timeout: server.election_timeout,
             heartbeat_interval: server.heartbeat_interval,
             trailing_entries: server.snapshots.trailing,
+            #[cfg(feature = "planted-bugs")]
+            planted: server.planted.raft,
             // Another stream of dice than the engine's own.
             ..quorate_raft::Config::lan(config.id, config.seed ^ 0x7261_6674)
         };
@@ -116,6 +123,12 @@ impl Server {
             }
             None => (None, Store::new()),
         };
+        #[cfg(feature = "planted-bugs")]
+        let store = {
+            let mut store = store;
+            store.plant(server.planted.store);
+            store
+        };
         let saved = meta.as_ref().map(|meta| meta.index).unwrap_or_default();
         let mut timers = Timers::default();
         timers.restart(now, store.view().timers());
@@ -123,12 +136,16 @@ impl Server {
             raft: Raft::new(raft, server.hard_state, meta, server.entries, now)?,
             store,
             bootstrap_expect: if server.rejoin { 0 } else { server.bootstrap_expect },
+            election_timeout: server.election_timeout,
+            heartbeat_interval: server.heartbeat_interval,
             leader: None,
             proposals: BTreeMap::new(),
             snapshots: Snapshots::new(server.snapshots, saved),
             timers,
             lease_awaited: None,
             disk_is_low: false,
+            #[cfg(feature = "planted-bugs")]
+            planted: server.planted.store,
             hashes: Hashes::default(),
             reading: ReadRounds::default(),
         })
@@ -362,6 +379,8 @@ impl Engine {
             self.notice_own_term(now, entry.term);
         }
         self.announce_cluster(now);
+        self.end_orders();
+        self.answer_behind(now);
         self.answer_confirmed(now);
         self.save_snapshot_if_due();
     }
@@ -401,7 +420,7 @@ impl Engine {
     fn lose_leadership(&mut self, now: Time, term: Term) {
         self.outputs.push_back(Output::Noticed(Notice::LostLeadership { term }));
         let Some(server) = &mut self.server else { return };
-        server.leader = None;
+        let orders = server.leader.take().map(|leader| leader.orders).unwrap_or_default();
         server.lease_awaited = None;
         let proposals = std::mem::take(&mut server.proposals);
         let reads = server.reading.take_all();
@@ -410,6 +429,7 @@ impl Engine {
             self.reply(source, Reply::Refused(Refusal::Unknown));
         }
         reads.into_iter().for_each(|job| self.dispatch(now, job));
+        self.lose_orders(orders);
         self.move_waiters_to_leader(now);
         self.move_lock_waiters(now);
     }

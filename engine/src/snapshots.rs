@@ -131,6 +131,8 @@ impl Engine {
         }
         server.timers.restart(now, store.view().timers());
         server.store = store;
+        #[cfg(feature = "planted-bugs")]
+        server.store.plant(server.planted);
         server.snapshots.saved = meta.index;
         // An own one that is being written is older, and perhaps given up.
         server.snapshots.saving = false;

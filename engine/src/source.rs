@@ -15,6 +15,13 @@ pub enum Source {
     Own(Own),
 }
 
+impl Source {
+    /// Whether another agent asked, this one.
+    pub fn is_agent(&self, agent: NodeId) -> bool {
+        matches!(self, Source::Agent { origin, .. } if origin.id == agent)
+    }
+}
+
 /// What the engine asks by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Own {

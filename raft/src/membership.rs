@@ -90,6 +90,11 @@ impl History {
 }
 
 impl Raft {
+    /// Where the configuration in force stands in the log; it is committed when that index is.
+    pub fn configuration_index(&self) -> LogIndex {
+        self.configurations.latest_index()
+    }
+
     /// Begins a change of the configuration: adds, promotes or removes one server. It is in force at once and done
     /// when the returned index is committed.
     ///

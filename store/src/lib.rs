@@ -25,7 +25,8 @@
 //! Two promises carry the blocking queries, and both follow from the marks that a write leaves: one list, `index.rs`'s `topics`,
 //! says what a question is about.
 //!
-//! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so.
+//! * **No wake-up is lost.** If a write changes the answer to a question, [`Touched::concerns`] says so; [`Watched`] finds all
+//!   such questions among many.
 //! * **An index never goes back.** The index that comes with an answer rises whenever the answer changes, and for one
 //!   question it never falls, not even when what was asked about is deleted and the memory of that is given up, nor when a
 //!   snapshot is restored. (Answers about the change stream say themselves how far they reach, and rise with every write.)
@@ -60,6 +61,7 @@ mod timer;
 mod touched;
 mod txn;
 mod view;
+mod watched;
 
 #[cfg(test)]
 mod properties;
@@ -76,3 +78,4 @@ pub use store::Store;
 pub use touched::Touched;
 pub use txn::{MAX_TXN_OPERATIONS, MAX_TXN_RESULT};
 pub use view::View;
+pub use watched::Watched;

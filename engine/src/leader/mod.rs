@@ -1,13 +1,15 @@
 //! What the leader does besides the log: duties that start and stop together with leadership.
 
+mod autopilot;
 mod reconcile;
-mod servers;
 
 pub(crate) use reconcile::tagged_addresses;
 pub use reconcile::{SERVER_SERVICE, desired};
 
 use crate::Engine;
 use crate::door::{Notice, Output};
+use crate::operator::Order;
+use autopilot::Autopilot;
 use quorate_protocol::{Member, NodeId, Term, Time};
 use std::collections::BTreeMap;
 
@@ -23,13 +25,17 @@ pub struct Leader {
     next_pass: Time,
     /// When the configuration of the servers is compared with the members next.
     next_review: Time,
+    autopilot: Autopilot,
+    /// What operators wait for.
+    pub orders: Vec<Order>,
     /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
     reconciling: BTreeMap<NodeId, Member>,
 }
 
 impl Leader {
     pub fn deadline(&self) -> Time {
-        self.next_pass.min(self.next_review)
+        let orders = self.orders.iter().map(|order| order.until);
+        orders.fold(self.next_pass.min(self.next_review), Time::min)
     }
 
     pub fn is_established(&self) -> bool {
@@ -47,6 +53,8 @@ impl Engine {
             established_at: now,
             next_pass: Time::NEVER,
             next_review: Time::NEVER,
+            autopilot: Autopilot::default(),
+            orders: Vec::new(),
             reconciling: BTreeMap::new(),
         });
     }
@@ -58,24 +66,32 @@ impl Engine {
             leader.established = true;
             leader.established_at = now;
             leader.next_pass = now;
-            leader.next_review = now + servers::REVIEW_INTERVAL;
+            leader.next_review = now;
+        }
+    }
+
+    /// A server left or came: the next look at them is now.
+    pub(crate) fn review_servers_soon(&mut self, now: Time) {
+        let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
+        if leader.established {
+            leader.next_review = now;
         }
     }
 
     pub(crate) fn time_out_leader(&mut self, now: Time) {
+        self.time_out_orders(now);
         let interval = self.config.patience.reconcile;
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
         let review = leader.next_review <= now;
-        let pass = leader.next_pass <= now;
-        if review {
-            leader.next_review = now + servers::REVIEW_INTERVAL;
-        }
-        if pass {
+        if leader.next_pass <= now {
             leader.next_pass = now + interval;
             self.reconcile_all(now);
         }
         if review {
-            self.review_servers(now);
+            let next = self.review_servers(now);
+            if let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) {
+                leader.next_review = next;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Scripts for single servers and small clusters; `simulation` hurts whole ones.
 
+mod differential;
 mod durability;
 mod elections;
 mod hostile;

@@ -162,10 +162,13 @@ impl World {
         let voters: Vec<u8> = (1..=if changing { 3 } else { SERVERS }).collect();
         let first = configuration(&voters, &[]);
         let (snapshot_every, trailing_entries) = (dice.random_range(5..80), dice.random_range(5..60));
+        // With single entries, what was appended together arrives apart.
+        let max_append_bytes = if dice.random() { 60 } else { 256 * 1024 };
         let nodes = (1..=SERVERS).map(|n| {
             let mut server = Server::start(n, Time::ZERO, HardState::default(), vec![]);
             server.config.seed = dice.random();
             server.config.trailing_entries = trailing_entries;
+            server.config.max_append_bytes = max_append_bytes;
             configure(&mut server.config);
             server.restart(Time::ZERO);
             if voters.contains(&n) {
@@ -514,8 +517,13 @@ impl World {
         let (log, base) = (node.server.raft.entries(), node.server.raft.log.base());
         let terms = |entry: &LogEntry| (entry.term, matches!(entry.payload, Payload::Configuration(_)));
         let (begin, checked) = &mut node.checked;
-        checked.drain(..checked.len().min((base.0 - begin.0) as usize));
-        *begin = base;
+        if base > *begin {
+            let forgotten = (base.0 - begin.0) as usize;
+            // If that is not what stood there, a snapshot took its place: all of it is new.
+            let same = checked.get(forgotten - 1).map(|(term, _)| *term) == node.server.raft.log.term_at(base);
+            checked.drain(..if same { forgotten } else { checked.len() });
+            *begin = base;
+        }
         // Equal from some point backwards means equal: that was checked when it was new.
         let mut same = checked.len().min(log.len());
         while same > 0 && checked[same - 1] != terms(&log[same - 1]) {

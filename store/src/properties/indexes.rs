@@ -1,6 +1,8 @@
 //! No wake-up is lost, an index never goes back, and equal logs make equal stores.
 
 use super::*;
+use crate::Watched;
+use std::sync::Arc;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
@@ -38,6 +40,26 @@ proptest! {
             }
             prop_assert_eq!(timers, store.view().timers().into_iter().collect::<BTreeMap<_, _>>(), "by {:?}", write);
             before = after;
+        }
+    }
+
+    /// The index of questions finds those that a write concerns, all of them and no others.
+    #[test]
+    fn watched_questions_are_found(steps in vec(step(), 1..30), gone in vec(any::<Index>(), 0..40)) {
+        let selections = KEYS.iter().map(|key| Selection::Key((*key).to_owned()))
+            .chain(PREFIXES.iter().map(|prefix| Selection::Prefix((*prefix).to_owned())));
+        let changes = selections.map(|of| Read::Kv(KvRead::Changes { of, after: LogIndex(1), limit: 9 }));
+        let mut reads: Vec<Arc<Read>> = all_reads().into_iter().chain(changes).map(Arc::new).collect();
+        let mut watched = Watched::default();
+        reads.iter().for_each(|read| watched.insert(read));
+        for one in gone {
+            watched.remove(&reads.swap_remove(one.index(reads.len())));
+        }
+        let mut store = begin();
+        for step in &steps {
+            let (write, _, touched) = take(&mut store, step);
+            let expected: BTreeSet<_> = reads.iter().filter(|read| touched.concerns(read)).cloned().collect();
+            prop_assert_eq!(watched.concerned_by(&touched), expected, "by {:?}", write);
         }
     }
 

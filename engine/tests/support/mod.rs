@@ -1,0 +1,224 @@
+//! Several engines that hear each other, on one clock: what the stories in this folder share.
+
+// A test's helpers may stop it like the test itself, and not every story needs all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
+
+use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
+use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::raft::Peer;
+use quorate_protocol::wire::stream::{Destination, Message, Origin};
+use quorate_protocol::{
+    Answer, Ask, KvRead, KvWrite, LocalRequest, NodeId, Pair, Read, Reply, Request, Service, Time, Write,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Engines by number, and what travels between them; it takes no time.
+#[derive(Default)]
+pub struct Agents {
+    pub now: Time,
+    pub engines: BTreeMap<u8, Engine>,
+    pub travelling: VecDeque<(u8, Input)>,
+    pub last_ticket: u64,
+    pub replies: BTreeMap<u64, Reply>,
+    /// Who each one is.
+    pub ids: BTreeMap<u8, NodeId>,
+    /// Those that nothing reaches and nothing leaves.
+    pub cut_off: BTreeSet<u8>,
+    /// Those whose gossip alone gets lost.
+    pub gossip_is_lost: BTreeSet<u8>,
+    /// Messages between servers get lost.
+    pub raft_is_lost: bool,
+    /// Disks that acknowledge nothing.
+    pub hung: BTreeSet<u8>,
+    pub bootstrapped: Vec<Vec<NodeId>>,
+    pub failed_syncs: usize,
+}
+
+pub fn id(number: u8) -> NodeId {
+    NodeId([number; 16])
+}
+
+pub fn address(number: u8) -> SocketAddr {
+    ([127, 0, 0, number], 8301).into()
+}
+
+pub fn config(number: u8, expect: Option<usize>) -> Config {
+    Config {
+        id: id(number),
+        name: format!("n{number}"),
+        address: address(number),
+        datacenter: "dc1".into(),
+        generation: 1,
+        version: "test".into(),
+        node_meta: BTreeMap::new(),
+        keyring: Keyring::new([7; 32]),
+        timing: Timing::lan(),
+        join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
+        server: expect.map(ServerConfig::lan),
+        definitions: Vec::new(),
+        node_checks: Vec::new(),
+        saved: SavedLocal::default(),
+        patience: Patience::default(),
+        seed: u64::from(number),
+    }
+}
+
+impl Agents {
+    pub fn start(&mut self, config: Config) {
+        let number = place(config.address);
+        self.ids.insert(number, config.id);
+        self.engines.insert(number, Engine::new(config, self.now).unwrap());
+        self.travel();
+    }
+
+    pub fn take_outputs(&mut self, number: u8) {
+        while let Some(output) = self.engines.get_mut(&number).and_then(Engine::poll) {
+            match output {
+                Output::Persist(persist) if !self.hung.contains(&number) => {
+                    self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
+                }
+                Output::Datagram { to, .. } if self.loses_gossip(number, place(to)) => {}
+                Output::Message { to, message: Message::Gossip(_) } if self.loses_gossip(number, place(to.address)) => {
+                }
+                Output::Message { to, .. } if self.loses(number, place(to.address)) => {}
+                // A connection is to an identity: another one at that address is not it.
+                Output::Message { to, .. } if self.is_another(to) => {}
+                Output::Datagram { to, bytes } => {
+                    self.travelling.push_back((place(to), Input::Datagram { from: address(number), bytes }));
+                }
+                Output::Message { message: Message::Raft(_), .. } if self.raft_is_lost => {}
+                Output::Message { to, message } => {
+                    let from = Origin { id: self.ids[&number], address: address(number) };
+                    self.travelling.push_back((place(to.address), Input::Message { from, message }));
+                }
+                Output::Reply { ticket, reply } => {
+                    assert!(self.replies.insert(ticket.0, reply).is_none(), "one reply each");
+                }
+                Output::Noticed(Notice::Bootstrapped { servers }) => self.bootstrapped.push(servers),
+                Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
+                Output::Fatal(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn loses(&self, from: u8, to: u8) -> bool {
+        self.cut_off.contains(&from) || self.cut_off.contains(&to)
+    }
+
+    fn is_another(&self, to: Destination) -> bool {
+        self.ids.get(&place(to.address)).zip(to.id).is_some_and(|(there, meant)| *there != meant)
+    }
+
+    fn loses_gossip(&self, from: u8, to: u8) -> bool {
+        self.loses(from, to) || self.gossip_is_lost.contains(&from) || self.gossip_is_lost.contains(&to)
+    }
+
+    pub fn travel(&mut self) {
+        self.engines.keys().copied().collect::<Vec<_>>().into_iter().for_each(|number| self.take_outputs(number));
+        while let Some((to, input)) = self.travelling.pop_front() {
+            if let Some(engine) = self.engines.get_mut(&to) {
+                engine.handle(self.now, input);
+                self.take_outputs(to);
+            }
+        }
+    }
+
+    pub fn pass(&mut self, length: Duration) {
+        let until = self.now + length;
+        loop {
+            let next = self.engines.values().filter_map(Engine::deadline).min();
+            let Some(deadline) = next.filter(|deadline| *deadline <= until) else { break };
+            self.now = self.now.max(deadline);
+            let now = self.now;
+            self.engines
+                .values_mut()
+                .filter(|engine| engine.deadline().is_some_and(|deadline| deadline <= now))
+                .for_each(|engine| engine.handle_timeout(now));
+            self.travel();
+        }
+        self.now = until;
+    }
+
+    pub fn send(&mut self, number: u8, ask: Ask) -> u64 {
+        self.last_ticket += 1;
+        let input = Input::Request { ticket: Ticket(self.last_ticket), request: Request::here(ask) };
+        self.engines.get_mut(&number).unwrap().handle(self.now, input);
+        self.travel();
+        self.last_ticket
+    }
+
+    pub fn ask(&mut self, number: u8, ask: Ask) -> Reply {
+        let ticket = self.send(number, ask);
+        self.replies.remove(&ticket).expect("an answer at once")
+    }
+
+    pub fn register(&mut self, number: u8, name: &str) {
+        let service = Service { name: name.into(), ..Service::default() };
+        let request = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+        assert_eq!(self.ask(number, Ask::Local(request)), Reply::Done);
+    }
+
+    pub fn services_of(&self, server: u8, node: &str) -> Vec<String> {
+        self.engines[&server].store().unwrap().view().services_of(node).map(|row| row.id.clone()).collect()
+    }
+
+    pub fn configuration(&self, server: u8) -> &BTreeMap<NodeId, Peer> {
+        &self.engines[&server].raft().unwrap().configuration().peers
+    }
+
+    pub fn leader(&self) -> Option<u8> {
+        let leads = |engine: &Engine| engine.raft().is_some_and(|raft| raft.role() == quorate_raft::Role::Leader);
+        self.engines.iter().find(|(number, engine)| !self.cut_off.contains(number) && leads(engine)).map(|(n, _)| *n)
+    }
+
+    pub fn last_index(&self, server: u8) -> u64 {
+        self.engines[&server].raft().unwrap().last_index().0
+    }
+}
+
+pub fn place(address: SocketAddr) -> u8 {
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    }
+}
+
+pub fn put(key: &str, value: &str) -> Ask {
+    let pair = Pair { key: key.into(), value: value.to_owned().into(), ..Pair::default() };
+    Ask::Write(Write::Kv(KvWrite::Put { pair, cas: None }))
+}
+
+pub fn get(key: &str) -> Read {
+    Read::Kv(KvRead::Get { key: key.into() })
+}
+
+pub fn keys(reply: Option<Reply>) -> Vec<String> {
+    match reply {
+        Some(Reply::Read { answer: Answer::Entries(entries), .. }) => entries.iter().map(|e| e.key.clone()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+pub fn server_and_client() -> Agents {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.start(config(2, None));
+    agents.pass(5 * SECOND);
+    agents
+}
+
+/// Three servers with a leader; its number, and that of another.
+pub fn three_servers() -> (Agents, u8, u8) {
+    let mut agents = Agents::default();
+    (1..=3).for_each(|number| agents.start(config(number, Some(3))));
+    agents.pass(10 * SECOND);
+    let leads = |number: &u8| agents.engines[number].raft().unwrap().role() == quorate_raft::Role::Leader;
+    let leader = (1..=3).find(leads).unwrap();
+    let other = if leader == 1 { 2 } else { 1 };
+    (agents, leader, other)
+}
