@@ -51,7 +51,7 @@ impl Net {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let process = std::process::id();
         let a = u8::try_from(process % 199).unwrap_or(0) + 40;
-        let b = (u8::try_from(process / 199 % 15).unwrap_or(0) << 4) | (NEXT.fetch_add(1, Ordering::Relaxed) & 0x0f);
+        let b = (u8::try_from(process / 199 % 7).unwrap_or(0) << 5) | (NEXT.fetch_add(1, Ordering::Relaxed) & 0x1f);
         Net { a, b }
     }
 
@@ -73,6 +73,8 @@ pub struct Agent {
     pub name: String,
     /// Where it listens: HTTP on 8500, DNS on 8600, gossip and QUIC on 8301.
     pub ip: IpAddr,
+    /// The words before the binary's name: what starts it in another place.
+    launcher: Vec<String>,
     arguments: Vec<String>,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -81,12 +83,17 @@ pub struct Agent {
 impl Agent {
     /// Starts an agent on a host and waits until it answers over HTTP.
     pub fn start(name: &str, ip: IpAddr, arguments: &[&str]) -> Result<Agent> {
+        Agent::start_within(&[], name, ip, arguments)
+    }
+
+    /// As [`Agent::start`], by a command that becomes the agent (`ip netns exec …` does): its id is the agent's.
+    pub fn start_within(launcher: &[String], name: &str, ip: IpAddr, arguments: &[&str]) -> Result<Agent> {
         let mut all: Vec<String> =
             ["agent", "-node", name, "-bind", &ip.to_string(), "-client", &ip.to_string()].map(str::to_owned).into();
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let log = Arc::default();
-        let child = spawn(&all, &log)?;
-        let agent = Agent { name: name.to_owned(), ip, arguments: all, child, log };
+        let child = spawn(launcher, &all, &log)?;
+        let agent = Agent { name: name.to_owned(), ip, launcher: launcher.into(), arguments: all, child, log };
         agent.await_http()?;
         Ok(agent)
     }
@@ -101,16 +108,37 @@ impl Agent {
     /// Starts it again with the same arguments.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        self.child = spawn(&self.arguments, &self.log)?;
+        self.child = spawn(&self.launcher, &self.arguments, &self.log)?;
         self.await_http()
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.process().to_string()]).status()?;
+        ensure!(status.success(), "kill -{name} failed");
+        Ok(())
     }
 
     /// Sends SIGINT and waits for the end; gives the exit code.
     pub fn interrupt(&mut self) -> Result<Option<i32>> {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().context("kill -INT")?;
-        ensure!(status.success(), "kill -INT failed");
+        self.signal("INT")?;
+        self.await_end()
+    }
+
+    /// Waits until it ends by itself; gives the exit code.
+    pub fn await_end(&mut self) -> Result<Option<i32>> {
         let code = wait_until("the agent to stop", || Ok(self.child.try_wait()?))?;
         Ok(code.code())
+    }
+
+    /// The exit code, if it has ended.
+    pub fn has_ended(&mut self) -> Result<Option<Option<i32>>> {
+        Ok(self.child.try_wait()?.map(|status| status.code()))
     }
 
     /// What it wrote to its log so far.
@@ -177,8 +205,16 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(arguments: &[String], log: &Arc<Mutex<Vec<String>>>) -> Result<Child> {
-    let mut child = Command::new(binary()?)
+fn spawn(launcher: &[String], arguments: &[String], log: &Arc<Mutex<Vec<String>>>) -> Result<Child> {
+    let mut command = match launcher {
+        [] => Command::new(binary()?),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary()?);
+            command
+        }
+    };
+    let mut child = command
         .args(arguments)
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
@@ -232,6 +268,8 @@ pub struct Answer {
     pub status: u16,
     /// `X-Consul-Index`, where there is one.
     pub index: Option<u64>,
+    /// `X-Quorate-Fencing-Token`, where there is one.
+    pub token: Option<u64>,
     /// The body.
     pub body: String,
 }
@@ -245,10 +283,11 @@ pub fn request(method: &str, url: &str, body: Option<&[u8]>) -> Result<Answer> {
         Some(body) => agent.run(request.body(body)?)?,
         None => agent.run(request.body(())?)?,
     };
-    let index = response.headers().get("x-consul-index").and_then(|value| value.to_str().ok()?.parse().ok());
+    let number = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()?.parse().ok());
+    let (index, token) = (number("x-consul-index"), number("x-quorate-fencing-token"));
     let body = response.body_mut().with_config().limit(64 * 1024 * 1024).read_to_vec()?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status: response.status().as_u16(), index, body })
+    Ok(Answer { status: response.status().as_u16(), index, token, body })
 }
 
 /// A question over DNS, by UDP.

@@ -5,5 +5,14 @@
 
 mod agent;
 mod cluster;
+mod damage;
+mod disk_fails;
+mod kills;
+mod locks;
+mod partitions;
+mod pauses;
 mod quick_start;
 mod refusals;
+mod servers;
+mod skip;
+mod workload;
