@@ -37,7 +37,7 @@ explore MINUTES="10" *ARGS:
 
 # Switches on one known defect after another, and sees each of them caught.
 planted *ARGS:
-    cargo test -p quorate-tests --features planted-bugs --test store {{ARGS}} -- --nocapture
+    cargo test --release -p quorate-tests --features planted-bugs --test store --test planted {{ARGS}} -- --nocapture
 
 # Starts three servers and a client on this machine (127.0.0.1 to 127.0.0.4) until ctrl-c.
 cluster *ARGS:

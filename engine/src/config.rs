@@ -73,7 +73,7 @@ pub struct ServerConfig {
 
 /// Mistakes to be made on purpose, to prove that the simulator sees them.
 #[cfg(feature = "planted-bugs")]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Planted {
     /// In Raft.
     pub raft: Option<quorate_raft::PlantedBug>,

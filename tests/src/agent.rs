@@ -4,6 +4,7 @@ use crate::checks::members_converge_after_heal::{Expected, Fate};
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::disk::{Disk, Recovered};
+use crate::options::Options;
 use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::{CheckDefinition, LogIndex, NodeId, Term, Time};
@@ -118,7 +119,8 @@ impl Agent {
     ///
     /// # Errors
     /// A sentence when what is on the disk cannot be read.
-    pub fn start(&mut self, now: Time, seed: u64, servers: usize) -> Result<(), String> {
+    pub fn start(&mut self, now: Time, options: &Options) -> Result<(), String> {
+        let Options { seed, servers, .. } = *options;
         let Recovered { hard_state, snapshot, entries } = self.disk.read()?;
         let saved = match self.disk.local.as_slice() {
             [] => SavedLocal::default(),
@@ -147,6 +149,8 @@ impl Agent {
                 snapshot,
                 entries,
                 snapshots: SNAPSHOTS,
+                #[cfg(feature = "planted-bugs")]
+                planted: options.planted,
             }),
             definitions: Vec::new(),
             node_checks: Vec::new(),

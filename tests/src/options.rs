@@ -23,6 +23,9 @@ pub struct Options {
     pub restores: bool,
     /// A bug in the world itself, to see that the checkers notice.
     pub plant: Option<Plant>,
+    /// Bugs in the servers, to see the same.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: quorate_engine::Planted,
     /// Whether every event is printed as it happens.
     pub print: bool,
 }
@@ -39,7 +42,17 @@ pub enum Plant {
 impl Options {
     /// Five agents, three of them servers, for two minutes; snapshots are put back in every eighth of such runs.
     pub const fn new(seed: u64) -> Options {
-        Options { seed, agents: 5, servers: 3, seconds: 120, restores: seed % 8 == 5, plant: None, print: false }
+        Options {
+            seed,
+            agents: 5,
+            servers: 3,
+            seconds: 120,
+            restores: seed % 8 == 5,
+            plant: None,
+            #[cfg(feature = "planted-bugs")]
+            planted: quorate_engine::Planted { raft: None, store: None },
+            print: false,
+        }
     }
 }
 

@@ -772,7 +772,7 @@ impl World {
         if host.process.is_some() || host.fate != Fate::Running {
             return Ok(());
         }
-        host.start(self.now, self.options.seed, self.options.servers).map_err(broken_log)?;
+        host.start(self.now, &self.options).map_err(broken_log)?;
         let (index, _) = host.disk.covered();
         self.happened.times(Happening::StartFromSnapshot, u64::from(index.0 > 0));
         let found = format!("starts with a snapshot up to {index} and {} entries", host.disk.entries().len());

@@ -16,7 +16,8 @@ const USAGE: &str = "usage: sim SEED | --range A..B | --explore MINUTES
 
 Runs a datacenter of simulated agents and checks every property. A single seed is run twice: the same seed
 must give the same trace. --explore draws fresh seeds on every core until the time is up. --restores has operators
-put snapshots back, as every eighth seed has anyway. --print shows every event.";
+put snapshots back, as every eighth seed has anyway. --print shows every event. Built with the feature planted-bugs,
+--planted NAME switches on a bug in the servers.";
 
 fn main() -> ExitCode {
     let run = Asked::from_arguments(std::env::args().skip(1)).and_then(|asked| match asked.seeds {
@@ -155,6 +156,17 @@ struct Asked {
     seeds: Seeds,
 }
 
+/// A bug of a server by its name.
+#[cfg(feature = "planted-bugs")]
+fn planted(name: &str) -> Result<quorate_engine::Planted> {
+    let raft = quorate_raft::PlantedBug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
+    let store = quorate_store::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name);
+    if raft.is_none() && store.is_none() {
+        bail!("'{name}' is none of {:?} and {:?}", quorate_raft::PlantedBug::ALL, quorate_store::Bug::ALL);
+    }
+    Ok(quorate_engine::Planted { raft, store })
+}
+
 impl Asked {
     fn options_of(&self, seed: u64) -> Options {
         let restores = self.restores || Options::new(seed).restores;
@@ -173,6 +185,8 @@ impl Asked {
                 "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
                 "--restores" => restores = true,
                 "--print" => options.print = true,
+                #[cfg(feature = "planted-bugs")]
+                "--planted" => options.planted = planted(&value()?)?,
                 "--range" => {
                     let text = value()?;
                     let (from, to) = text.split_once("..").with_context(|| format!("--range {text} is not A..B"))?;
