@@ -5,6 +5,7 @@
 //! leader those who wait are passed on in their order. Trying twice is safe: a session that holds the key already holds it on.
 
 use crate::Engine;
+use crate::route::Route;
 use crate::source::{Job, Own, Source};
 use quorate_protocol::{
     Ask, KvWrite, LockRequest, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, Write,
@@ -33,6 +34,18 @@ struct Waiter {
     session: SessionId,
     pair: Pair,
     until: Time,
+}
+
+impl Waiter {
+    /// The request as it is now, for whoever serves it next.
+    fn into_job(self, now: Time) -> Option<Job> {
+        let mut job = self.job?;
+        if let Ask::Lock(lock) = &mut job.request.ask {
+            lock.wait = self.until.since(now);
+        }
+        job.arrived = now;
+        Some(job)
+    }
 }
 
 /// Those who wait for one key.
@@ -173,7 +186,7 @@ impl Engine {
             // Whether it happened or not: asked again, the same session gets the same answer.
             Reply::Refused(Refusal::NoLeader | Refusal::Unknown) => {
                 let waiter = self.locks.remove(number);
-                waiter.into_iter().for_each(|waiter| self.dispatch_waiter(now, waiter));
+                waiter.into_iter().for_each(|waiter| self.dispatch_refused(now, waiter));
                 self.try_lock(now, &key);
             }
             other => {
@@ -254,12 +267,19 @@ impl Engine {
     }
 
     fn dispatch_waiter(&mut self, now: Time, waiter: Waiter) {
-        let Some(mut job) = waiter.job else { return };
-        if let Ask::Lock(lock) = &mut job.request.ask {
-            lock.wait = waiter.until.since(now);
+        if let Some(job) = waiter.into_job(now) {
+            self.dispatch(now, job);
         }
-        job.arrived = now;
-        self.dispatch(now, job);
+    }
+
+    /// This server took no entry for a waiter. If that is because it hands its leadership over, it would take none at the next try either: the
+    /// waiter is held until there is a leader again.
+    fn dispatch_refused(&mut self, now: Time, waiter: Waiter) {
+        let Some(job) = waiter.into_job(now) else { return };
+        match self.route(&job) {
+            Route::Here => self.hold(now, job, Refusal::NoLeader),
+            _ => self.dispatch(now, job),
+        }
     }
 
     /// Forgets those of an agent that is gone.
