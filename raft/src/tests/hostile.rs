@@ -145,10 +145,8 @@ fn body(dice: &mut ChaCha8Rng) -> RaftBody {
 /// A caller that does what it is asked, or something else.
 fn answer(server: &mut Server, now: Time, event: Output, dice: &mut ChaCha8Rng) {
     match event {
-        Output::SnapshotReceived { meta, chunks } if dice.random() => {
-            if server.raft.install_snapshot(now) {
-                server.application = Application { index: meta.index, hash: chunks.len() as u64 };
-            }
+        Output::SnapshotReceived { meta, chunks } if dice.random() && server.raft.install_snapshot(now) => {
+            server.application = Application { index: meta.index, hash: chunks.len() as u64 };
         }
         Output::SnapshotReceived { .. } => server.raft.reject_snapshot(now),
         Output::SnapshotNeeded { to } => drop(server.raft.send_snapshot(now, to, server.application.index)),
