@@ -78,13 +78,17 @@ impl Engine {
     /// Writes the ends that are due into the log, while this server surely leads.
     pub(crate) fn time_out_timers(&mut self, now: Time) {
         let Some(server) = self.server.as_mut().filter(|server| server.leads()) else { return };
+        if server.lease_awaited.is_some_and(|awaited| awaited > now) {
+            return;
+        }
+        // What was due may be gone by now, and then nothing is awaited.
+        server.lease_awaited = None;
         if !crate::due(server.timers.deadline(), now) {
             return;
         }
         if !server.raft.holds_lease(now) {
             return server.lease_awaited = Some(now + LEASE_RETRY);
         }
-        server.lease_awaited = None;
         for (timer, since) in server.timers.take_due(now) {
             self.propose(now, Source::Own(Own::Expire), Write::Expire { timer, since });
         }

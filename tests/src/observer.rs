@@ -357,8 +357,11 @@ impl Observer {
     /// When it breaks `kv_is_linearizable` or `nothing_acknowledged_is_lost`.
     pub fn check_histories(&self, clients: &Clients) -> Checked {
         self.acknowledgements.writes_remain(&self.committed)?;
-        let mut keys = clients.keys.iter().filter(|_| !self.restores);
-        keys.try_for_each(|key| kv_is_linearizable::check(&key.name, &key.history))
+        let keys = clients.keys.iter().filter(|_| !self.restores);
+        // Keys that are locked are left out for now: the checker does not know yet that the leader gives up a lock for a waiter that
+        // has gone, nor what an untold acquire leaves behind (docs/status.md). `lock_has_one_owner` and `state_follows_log` look at them.
+        let mut plain = keys.filter(|key| !key.name.starts_with("lock/"));
+        plain.try_for_each(|key| kv_is_linearizable::check(&key.name, &key.history))
     }
 
     fn ask(&mut self, agent: usize, applied: LogIndex, store: &Store) -> Checked {
