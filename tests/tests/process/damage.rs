@@ -66,9 +66,9 @@ fn put_aside(servers: &Servers, server: usize) -> usize {
 #[test]
 fn a_damaged_log_is_put_aside_and_learnt_anew() -> Result<()> {
     let mut servers = Servers::start()?;
-    let settings = br#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","ServerStabilizationTime":"1s"}"#;
-    let set = servers.agent(0).put("/v1/operator/autopilot/configuration", settings)?;
-    ensure!(set.status == 200, "{set:?}");
+    servers.set_autopilot(
+        r#"{"CleanupDeadServers":true,"LastContactThreshold":"200ms","ServerStabilizationTime":"1s"}"#,
+    )?;
     let workload = Workload::start(servers.urls());
     workload.await_progress(BETWEEN)?;
     let mut repaired = 0;

@@ -360,6 +360,7 @@ fn understand(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -
         // The compare-and-set found another index.
         (200, "false", Some(index)) => Written::Told(Told::Failed { index }),
         (429, ..) | (500, "No cluster leader", _) => Written::Not,
+        (500, sentence, _) if sentence.contains("is nearly full") => Written::Not,
         _ => Written::Unknown,
     }
 }
