@@ -58,10 +58,11 @@ impl Engine {
     /// Tells the other voters the hash, where the entry just applied is one at which they compare.
     pub(crate) fn tell_hash(&mut self) {
         let Some(server) = &mut self.server else { return };
-        let (index, hash) = (server.store.applied_index(), server.store.hash());
+        let index = server.store.applied_index();
         if !index.0.is_multiple_of(INTERVAL) {
             return;
         }
+        let hash = server.store.hash();
         server.hashes.note(self.config.id, index, hash);
         let voters: Vec<NodeId> = server.raft.configuration().voters().filter(|id| *id != self.config.id).collect();
         for id in voters {

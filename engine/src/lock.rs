@@ -138,8 +138,8 @@ impl Locks {
 
 impl Engine {
     /// Puts a request for a lock into its queue.
-    pub(crate) fn wait_for_lock(&mut self, now: Time, mut job: Job) {
-        let Ask::Lock(lock) = &mut job.request.ask else { return };
+    pub(crate) fn wait_for_lock(&mut self, now: Time, job: Job) {
+        let Ask::Lock(lock) = &job.request.ask else { return };
         if self.locks.waiters.len() >= MAX_WAITERS {
             self.count("lock_waiters_overflow");
             return self.reply(job.source, Reply::Refused(Refusal::Busy));
@@ -170,13 +170,12 @@ impl Engine {
                     queue.trying = None;
                     std::mem::take(&mut queue.changed)
                 });
-                let gone = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.job.is_none());
-                let late = self.locks.waiters.get(&number).is_some_and(|waiter| waiter.until <= now);
-                if gone || late {
-                    let reply = Reply::Written { outcome: Outcome::Held { by }, index };
-                    self.end_lock_wait(number, reply);
+                let is_over = |waiter: &Waiter| waiter.job.is_none() || waiter.until <= now;
+                let ends = self.locks.waiters.get(&number).is_some_and(is_over);
+                if ends {
+                    self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
                 }
-                if changed || gone || late {
+                if changed || ends {
                     self.try_lock(now, &key);
                 }
             }

@@ -3,12 +3,12 @@
 // A test's helpers may stop it like the test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use quorate_engine::{Config, Engine, Input, Output, Patience, SavedLocal, ServerConfig, Ticket};
-use quorate_gossip::{Keyring, Timing};
+mod support;
+
+use quorate_engine::{Config, Engine, Input, Output, SavedLocal, Ticket};
 use quorate_protocol::{
     Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
-    NodeId, Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait,
-    Write,
+    Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait, Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,26 +22,9 @@ struct Alone {
     saved: Vec<u8>,
 }
 
+/// One that knows of nobody else.
 fn config(server: bool) -> Config {
-    let server = server.then(|| ServerConfig::lan(1));
-    Config {
-        id: NodeId([1; 16]),
-        name: "n1".into(),
-        address: ([127, 0, 0, 1], 8301).into(),
-        datacenter: "dc1".into(),
-        generation: 1,
-        version: "test".into(),
-        node_meta: BTreeMap::new(),
-        keyring: Keyring::new([7; 32]),
-        timing: Timing::lan(),
-        join: Vec::new(),
-        server,
-        definitions: Vec::new(),
-        node_checks: Vec::new(),
-        saved: SavedLocal::default(),
-        patience: Patience::default(),
-        seed: 1,
-    }
+    Config { join: Vec::new(), ..support::config(1, server.then_some(1)) }
 }
 
 impl Alone {
