@@ -14,7 +14,9 @@ case ${1:-store} in
 store)
     shift || true
     [ $# -gt 0 ] || set -- group "agent 1;agent 3"
-    KV_AGENT_JSON=$here/bench/agent.json KV_RESULTS=$results exec python3 "$bench/kv.py" "$@"
+    # kv.py starts each server in its own directory, so the program needs its whole path.
+    sed "s|target/release/quorate|$here/&|" bench/agent.json >"$results/agent-file"
+    KV_AGENT_JSON=$results/agent-file KV_RESULTS=$results exec python3 "$bench/kv.py" "$@"
     ;;
 gossip)
     shift
