@@ -88,8 +88,9 @@ impl Progress {
     }
 
     /// The next append that may be sent now. Call it until it has nothing. If what is next was compacted away, there is
-    /// none, and from then on [`Progress::next_wish`] says what to do.
-    pub(crate) fn next_append(&mut self, now: Time, log: &Log, max_bytes: usize) -> Option<RaftBody> {
+    /// none, and from then on [`Progress::next_wish`] says what to do. One without entries is sent only to `tell` the commit index, or to
+    /// find out what was lost.
+    pub(crate) fn next_append(&mut self, now: Time, log: &Log, max_bytes: usize, tell: bool) -> Option<RaftBody> {
         let previous_index = self.next_index.previous();
         let (entries, bytes) = match &self.mode {
             Mode::Snapshot(_) | Mode::Probe { asked: Some(_) } => return None,
@@ -108,7 +109,7 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { asked } => *asked = Some(now),
             Mode::Replicate(window) if entries.is_empty() => {
-                if !std::mem::take(&mut window.nudge) && commit <= self.told_commit {
+                if !std::mem::take(&mut window.nudge) && !(tell && commit > self.told_commit) {
                     return None;
                 }
             }
@@ -121,6 +122,12 @@ impl Progress {
         }
         self.told_commit = self.told_commit.max(commit);
         Some(RaftBody::Append { previous_index, previous_term, entries, commit_index: log.commit() })
+    }
+
+    /// Whether it was told of every commit that can be told to it now.
+    pub(crate) fn knows_commit(&self, log: &Log) -> bool {
+        let tellable = log.commit().min(self.next_index.previous());
+        !matches!(self.mode, Mode::Replicate(_)) || tellable <= self.told_commit
     }
 
     /// What the caller has to be asked for, if the peer needs a snapshot. Call it until it has nothing.

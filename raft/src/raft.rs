@@ -228,7 +228,13 @@ impl Raft {
             State::Leader(leader) if leader.peers.is_empty() => None,
             State::Leader(leader) => {
                 let transfer_ends = leader.transfer.as_ref().map_or(Time::NEVER, |transfer| transfer.ends);
-                Some(self.quorum_deadline().unwrap_or(Time::NEVER).min(leader.heartbeat_at).min(transfer_ends))
+                Some(
+                    self.quorum_deadline()
+                        .unwrap_or(Time::NEVER)
+                        .min(leader.heartbeat_at)
+                        .min(leader.tell_commit_at)
+                        .min(transfer_ends),
+                )
             }
             State::Follower => self.may_campaign().then_some(self.election_at),
             State::PreCandidate(campaign) | State::Candidate(campaign) => {

@@ -11,6 +11,11 @@ use bytes::Bytes;
 use quorate_protocol::raft::{Configuration, LogEntry, Payload, RaftBody};
 use quorate_protocol::{LogIndex, NodeId, Term, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a commit index may wait for an append that takes it along. Told at once, each lone write would cost every follower a second
+/// message and its answer, just when the client's next write comes. Nobody but a stale reader notices.
+const COMMIT_WAITS: Duration = Duration::from_millis(2);
 
 /// What only a leader has.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Leader {
     pub(crate) term_start: LogIndex,
     /// When the next heartbeat is due.
     pub(crate) heartbeat_at: Time,
+    /// When the peers are told the commit index, if no append tells them before; never if they know.
+    pub(crate) tell_commit_at: Time,
     /// Reads that wait to be confirmed.
     pub(crate) reads: Reads,
     /// Where the snapshots end that were being sent when that was last looked at.
@@ -40,6 +47,7 @@ impl Leader {
             term,
             term_start,
             heartbeat_at: Time::NEVER,
+            tell_commit_at: Time::NEVER,
             reads: Reads::default(),
             snapshots: BTreeSet::new(),
             transfer: None,
@@ -136,11 +144,17 @@ impl Raft {
     /// Queues every append that may leave now.
     pub(crate) fn flush_appends(&mut self) {
         let State::Leader(leader) = &mut self.state else { return };
+        let tell = self.now >= leader.tell_commit_at;
         let mut messages = Vec::new();
+        let mut all_know = true;
         for (id, peer) in &mut leader.peers {
-            while let Some(body) = peer.next_append(self.now, &self.log, self.config.max_append_bytes) {
+            while let Some(body) = peer.next_append(self.now, &self.log, self.config.max_append_bytes, tell) {
                 messages.push((*id, body));
             }
+            all_know &= peer.knows_commit(&self.log);
+        }
+        if all_know {
+            leader.tell_commit_at = Time::NEVER;
         }
         for (to, body) in messages {
             self.send(to, body);
@@ -194,6 +208,9 @@ impl Raft {
             return;
         }
         self.log.commit_to(index);
+        if let State::Leader(leader) = &mut self.state {
+            leader.tell_commit_at = leader.tell_commit_at.min(self.now + COMMIT_WAITS);
+        }
         let configuration = self.configurations.latest();
         if self.configurations.latest_index() <= index && !configuration.is_voter(self.config.id) {
             // Its own removal is done (dissertation, 4.2.2).

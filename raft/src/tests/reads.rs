@@ -49,7 +49,7 @@ fn reads_share_rounds() {
     assert_eq!(server.events, [ready(0, 2), ready(1, 2), ready(2, 2)]);
     assert_eq!(heartbeats(&sent), [3]);
     // A round whose messages are lost is overtaken by the next heartbeat.
-    let later = server.raft.deadline().unwrap();
+    let later = now + server.config.heartbeat_interval;
     server.raft.handle_timeout(later);
     assert_eq!(heartbeats(&server.drain()), [4]);
     server.receive(later, 3, 2, RaftBody::HeartbeatReply { round: 4 });

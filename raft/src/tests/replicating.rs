@@ -34,6 +34,29 @@ fn proposals_between_two_polls_travel_together_and_before_the_write() {
     assert_eq!(server.raft.poll(), None, "the other one is being probed");
 }
 
+#[test]
+fn a_commit_index_travels_with_the_next_append_or_soon_alone() {
+    let mut server = Server::with_log(1, &configuration(&[1, 2, 3], &[]), &[1]);
+    let (now, _) = server.elect(&[2]);
+    let accepted = |index| RaftBody::AppendAccepted { match_index: LogIndex(index) };
+    let told = |messages: Vec<(NodeId, RaftMessage)>| {
+        let append = |(to, message): (NodeId, RaftMessage)| match message.body {
+            RaftBody::Append { entries, commit_index, .. } if to == id(2) => Some((entries.len(), commit_index.0)),
+            _ => None,
+        };
+        messages.into_iter().filter_map(append).collect::<Vec<_>>()
+    };
+    assert_eq!(told(server.receive(now, 2, 2, accepted(2))), [], "the no-op is committed, and that can wait");
+    server.raft.propose(now, "x".into()).unwrap();
+    assert_eq!(told(server.sync(now)), [(1, 2)], "it goes with what is written next");
+    assert_eq!(told(server.receive(now, 2, 2, accepted(3))), []);
+    let due = server.raft.deadline().unwrap();
+    assert!(due < now + server.config.heartbeat_interval, "but not as long as until the next heartbeat");
+    server.raft.handle_timeout(due);
+    assert_eq!(told(server.drain()), [(0, 3)]);
+    assert!(server.raft.deadline().unwrap() > due, "once");
+}
+
 /// Dissertation, figure 3.7 (figure 8 of the paper).
 #[test]
 fn an_entry_of_an_earlier_term_is_not_committed_by_counting() {
