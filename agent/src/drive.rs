@@ -12,6 +12,7 @@ use quorate_engine::{Engine, Input, Output, Ticket};
 use quorate_protocol::{LogIndex, Reply, Request};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many requests and how many reports get their turn where more datagrams and messages come than can be taken.
@@ -67,6 +68,8 @@ pub struct Outbox {
     pub data_dir: Option<PathBuf>,
     /// For the probes that are started.
     pub reports: mpsc::Sender<Report>,
+    /// Where probes run: whatever they meet does not hold up the engine.
+    pub probes: Handle,
 }
 
 /// How the drive ended.
@@ -211,6 +214,7 @@ impl Drive {
                     let id = definition.id.clone();
                     // The old one stops before the new one begins.
                     self.checks.remove(&id);
+                    let _there = self.outbox.probes.enter();
                     self.checks.insert(id, crate::check::start(definition, self.outbox.reports.clone()));
                 }
                 Output::StopCheck { check_id } => {
@@ -319,7 +323,7 @@ mod tests {
         let (command_queue, commands) = mpsc::channel(8);
         let (reports_queue, reports) = mpsc::channel(8);
         let (_durable, persisted) = watch::channel(0);
-        let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue };
+        let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue, probes: Handle::current() };
         let (_saved, snapshots) = watch::channel(LogIndex::ZERO);
         let inbox = Inbox { commands, inbound, reports, persisted, snapshots };
         for _ in 0..FLOOD {

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod drive;
+pub mod engine_thread;
 pub mod front;
 mod join;
 pub mod listen;

@@ -3,6 +3,7 @@
 use crate::clock::{Clock, wall_clock_millis};
 use crate::config::{self, Config, ConfigError, GossipProfile, Loaded};
 use crate::drive::{Command, Drive, End, Inbox, Outbox};
+use crate::engine_thread::EngineThread;
 use crate::front::Front;
 use crate::listen;
 use crate::log;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 /// Requests from front doors that may wait for the engine; more are answered "busy".
@@ -82,24 +84,31 @@ async fn run(config: Config) -> Result<End> {
     let (reports_queue, reports) = mpsc::channel(REPORT_QUEUE);
 
     // Doors are opened before anything is announced, so that a taken port is a refusal to start and not a half-alive agent.
-    let transport = Transport::bind(
-        quic::Config {
-            bind: config.gossip,
-            advertise: config.advertise,
-            id: kept.id,
-            name: config.node_name.clone(),
-            datacenter: config.datacenter.clone(),
-            secret: config.key.bytes().to_vec(),
-        },
-        inbound_queue,
-    )?;
+    let engine_thread = EngineThread::new().context("prepare the engine's thread")?;
+    let quic = quic::Config {
+        bind: config.gossip,
+        advertise: config.advertise,
+        id: kept.id,
+        name: config.node_name.clone(),
+        datacenter: config.datacenter.clone(),
+        secret: config.key.bytes().to_vec(),
+    };
+    let transport = engine_thread.open(|| Transport::bind(quic, inbound_queue))?;
     let front = Front::new(command_queue.clone(), config.advertise.port());
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
     let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
-    let outbox = Outbox { transport, disk: kept.disk, data_dir: config.data_dir.clone(), reports: reports_queue };
+    let outbox = Outbox {
+        transport,
+        disk: kept.disk,
+        data_dir: config.data_dir.clone(),
+        reports: reports_queue,
+        probes: Handle::current(),
+    };
     let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted, snapshots: kept.snapshots };
-    let drive = tokio::spawn(Drive::new(engine, clock, outbox).run(inbox));
+    let drive = engine_thread
+        .start(Drive::new(engine, clock, outbox), inbox)
+        .context("start the engine's thread")?;
 
     // Whoever closed the output does not read it: no reason to stop.
     let _ = greet(&mut io::stdout(), &config, kept.id);
@@ -115,7 +124,7 @@ async fn run(config: Config) -> Result<End> {
         return Err(error);
     }
 
-    let end = drive.await.context("the engine's task broke")?;
+    let end = drive.await.context("the engine's thread broke")?;
     drop(kept.lock);
     let _ = stop.send(true);
     serving.await;
