@@ -323,7 +323,8 @@ mod tests {
         let (command_queue, commands) = mpsc::channel(8);
         let (reports_queue, reports) = mpsc::channel(8);
         let (_durable, persisted) = watch::channel(0);
-        let outbox = Outbox { transport, disk: None, data_dir: None, reports: reports_queue, probes: Handle::current() };
+        let outbox =
+            Outbox { transport, disk: None, data_dir: None, reports: reports_queue, probes: Handle::current() };
         let (_saved, snapshots) = watch::channel(LogIndex::ZERO);
         let inbox = Inbox { commands, inbound, reports, persisted, snapshots };
         for _ in 0..FLOOD {

@@ -4,7 +4,7 @@ use quorate_agent::run;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-// Half the time of a large answer went into glibc's allocator (docs/performance.md).
+// Half the time of a large answer went into glibc's allocator (docs/performance.md, "Memory").
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

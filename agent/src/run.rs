@@ -59,6 +59,7 @@ fn start(loaded: Loaded) -> Result<End> {
     let Loaded { config, warnings } = loaded;
     log::start(config.log);
     allow_open_files();
+    use_small_pages();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let end = runtime.block_on(run(config));
@@ -73,6 +74,13 @@ fn allow_open_files() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files could not be raised; many clients at once may be refused");
+    }
+}
+
+/// The allocator asks for pages of 2 MiB, of which most would stay empty here: 19 MB instead of 2 in an idle server.
+fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay in use; the agent takes some more memory");
     }
 }
 
@@ -106,9 +114,7 @@ async fn run(config: Config) -> Result<End> {
         probes: Handle::current(),
     };
     let inbox = Inbox { commands, inbound, reports, persisted: kept.persisted, snapshots: kept.snapshots };
-    let drive = engine_thread
-        .start(Drive::new(engine, clock, outbox), inbox)
-        .context("start the engine's thread")?;
+    let drive = engine_thread.start(Drive::new(engine, clock, outbox), inbox).context("start the engine's thread")?;
 
     // Whoever closed the output does not read it: no reason to stop.
     let _ = greet(&mut io::stdout(), &config, kept.id);

@@ -110,14 +110,15 @@ impl ServerConfig {
     }
 }
 
-/// When the state is written down so that the log can be cut. Whichever comes first.
+/// When the state is written down so that the log can be cut: after so many entries or bytes, whichever comes first, but with a large state
+/// not before the log has grown by half of what that takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotPolicy {
     /// After this many entries (Consul: `raft_snapshot_threshold`).
     pub entries: u64,
     /// After entries of this many bytes.
     pub bytes: u64,
-    /// How many entries are kept behind a snapshot for servers that are a little late (Consul: `raft_trailing_logs`).
+    /// How many entries, if they are small, are kept behind a snapshot for servers that are a little late (Consul: `raft_trailing_logs`).
     pub trailing: u64,
 }
 

@@ -253,7 +253,7 @@ impl Engine {
         } else if server.proposals.len() >= MAX_PROPOSALS {
             Refusal::Busy
         } else {
-            match server.raft.propose(now, bytes.into()) {
+            match server.raft.propose(now, bytes) {
                 Ok((term, index)) => {
                     // What was proposed at this index in an earlier term can no longer be committed.
                     let until = now + self.config.patience.reply;

@@ -19,6 +19,9 @@ const MAX_HANDLES: usize = 4;
 /// One that nobody asked for during this long is dropped.
 const HANDLE_IDLE: Duration = Duration::from_secs(60);
 
+/// A state of so many bytes is written in some hundredths of a second, however little the log has grown.
+const CHEAP_STATE: u64 = 1024 * 1024;
+
 /// The snapshots that a server holds or writes.
 #[derive(Debug)]
 pub struct Snapshots {
@@ -29,6 +32,8 @@ pub struct Snapshots {
     saving: bool,
     /// Bytes of the entries applied since the last one was begun.
     bytes: u64,
+    /// How many are needed for the next one, as of when that was looked at.
+    least_bytes: u64,
     /// Being sent to other servers, by where they end.
     pinned: BTreeMap<LogIndex, SnapshotChunks>,
     /// Being read by people.
@@ -43,7 +48,15 @@ struct Handle {
 
 impl Snapshots {
     pub fn new(policy: SnapshotPolicy, saved: LogIndex) -> Snapshots {
-        Snapshots { policy, saved, saving: false, bytes: 0, pinned: BTreeMap::new(), handles: BTreeMap::new() }
+        Snapshots {
+            policy,
+            saved,
+            saving: false,
+            bytes: 0,
+            least_bytes: 0,
+            pinned: BTreeMap::new(),
+            handles: BTreeMap::new(),
+        }
     }
 
     pub fn deadline(&self) -> Option<Time> {
@@ -55,10 +68,22 @@ impl Snapshots {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    fn is_due(&self, applied: LogIndex) -> bool {
-        let entries = applied.0.saturating_sub(self.saved.0);
+    /// Writing down a large state for a little log would cost more than the log does: each byte of the log is to cause at most two of
+    /// snapshots.
+    fn is_due(&mut self, store: &Store) -> bool {
+        let entries = store.applied_index().0.saturating_sub(self.saved.0);
         let enough = entries >= self.policy.entries || self.bytes >= self.policy.bytes;
-        enough && entries > 0 && !self.saving
+        if entries == 0 || !enough || self.saving || self.bytes < self.least_bytes {
+            return false;
+        }
+        let state = SnapshotChunks::new(store.view()).size_hint();
+        self.least_bytes = if state > CHEAP_STATE { state / 2 } else { 0 };
+        self.bytes >= self.least_bytes
+    }
+
+    /// One that is begun, or came from elsewhere, makes the counting begin anew.
+    fn count_anew(&mut self) {
+        (self.bytes, self.least_bytes) = (0, 0);
     }
 }
 
@@ -66,13 +91,13 @@ impl Engine {
     /// Has the state written down when the log has grown enough since the last time.
     pub(crate) fn save_snapshot_if_due(&mut self) {
         let Some(server) = &mut self.server else { return };
-        let applied = server.store.applied_index();
-        if !server.snapshots.is_due(applied) {
+        if !server.snapshots.is_due(&server.store) {
             return;
         }
+        let applied = server.store.applied_index();
         let Some(meta) = server.raft.snapshot_meta(applied) else { return };
         server.snapshots.saving = true;
-        server.snapshots.bytes = 0;
+        server.snapshots.count_anew();
         let chunks = Box::new(SnapshotChunks::new(server.store.view()));
         self.outputs.push_back(Output::SaveSnapshot { meta, chunks });
     }
@@ -136,7 +161,7 @@ impl Engine {
         server.snapshots.saved = meta.index;
         // An own one that is being written is older, and perhaps given up.
         server.snapshots.saving = false;
-        server.snapshots.bytes = 0;
+        server.snapshots.count_anew();
         self.outputs.push_back(Output::Noticed(Notice::SnapshotInstalled { index: meta.index }));
         self.wake_all(now);
         self.announce_cluster(now);

@@ -50,6 +50,27 @@ fn the_log_is_cut_behind_a_snapshot() {
 }
 
 #[test]
+fn a_large_state_is_not_written_down_for_a_little_log() {
+    let (mut agents, leader, _) = three_short();
+    let value = "x".repeat(100 * 1024);
+    (0..40).for_each(|number| {
+        agents.ask(leader, put(&format!("large/{number}"), &value));
+    });
+    agents.pass(SECOND);
+    let before = agents.engines[&leader].raft().unwrap().entries().len();
+    write_many(&mut agents, leader);
+    let entries = agents.engines[&leader].raft().unwrap().entries().len();
+    assert!(entries >= before + 100, "100 small entries are not worth 4 MB: there were {before}, now {entries}");
+    (0..40).for_each(|number| {
+        agents.ask(leader, put(&format!("large/{number}"), &value));
+        agents.ask(leader, put(&format!("large/{number}"), ""));
+    });
+    agents.pass(SECOND);
+    let entries = agents.engines[&leader].raft().unwrap().entries().len();
+    assert!(entries < 60, "{entries} entries are left");
+}
+
+#[test]
 fn a_server_that_was_away_for_long_takes_a_snapshot_and_goes_on() {
     let (mut agents, leader, other) = three_short();
     agents.cut_off.insert(other);

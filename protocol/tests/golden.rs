@@ -79,7 +79,7 @@ fn writes() {
         ("write-deregister", Write::Deregister(Deregistration::Check { node: "n1".into(), check_id: "c".into() })),
     ];
     for (name, write) in all {
-        check(name, &write, encode_write, decode_write);
+        check(name, &write, |write| encode_write(write).to_vec(), decode_write);
     }
 }
 
@@ -89,7 +89,7 @@ fn log_entries() {
     let configuration = Configuration { peers: [(NodeId([1; 16]), peer)].into(), founder: None };
     let all = [
         ("entry-empty", Payload::Empty),
-        ("entry-command", Payload::Command(encode_write(&put()).into())),
+        ("entry-command", Payload::Command(encode_write(&put()))),
         ("entry-configuration", Payload::Configuration(configuration)),
     ];
     for (name, payload) in all {

@@ -136,6 +136,21 @@ impl Log {
         (batch, bytes)
     }
 
+    /// The entry before the last ones up to `index` that are neither more than so many nor, together, larger than `max_bytes`.
+    pub(crate) fn before_trailing(&self, index: LogIndex, max_entries: u64, max_bytes: usize) -> LogIndex {
+        let (mut before, mut bytes) = (index, 0);
+        while index.0 - before.0 < max_entries
+            && let Some(entry) = self.get(before)
+        {
+            bytes += size(entry);
+            if bytes > max_bytes {
+                break;
+            }
+            before = before.previous();
+        }
+        before
+    }
+
     pub(crate) fn append(&mut self, entry: LogEntry) {
         assert_eq!(entry.index, self.last_index().next(), "the log has no gaps");
         assert!(entry.term >= self.last_term(), "terms never fall along the log");
@@ -261,6 +276,20 @@ mod tests {
         check(1, 0, 1);
         check(11, 1000, 0);
         check(0, 1000, 0);
+    }
+
+    #[test]
+    fn what_trails_is_bounded_in_number_and_bytes() {
+        let log = Log::recovered(None, entries(&[1; 10]), Term(1)).unwrap().0;
+        let check = |index, entries, bytes, expected| {
+            let before = log.before_trailing(LogIndex(index), entries, bytes);
+            assert_eq!(before, LogIndex(expected), "{index} {entries} {bytes}");
+        };
+        check(8, 3, usize::MAX, 5);
+        check(8, 3, 2 * 148, 6);
+        check(8, 0, usize::MAX, 8);
+        check(8, 3, 0, 8);
+        check(8, u64::MAX, usize::MAX, 0);
     }
 
     #[test]

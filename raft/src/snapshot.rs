@@ -24,9 +24,9 @@ use std::collections::BTreeSet;
 /// empty ones cannot fill the memory either.
 const MAX_PARTS: usize = 65_536;
 
-/// While a snapshot travels, what follows it is kept; for so many times [`crate::Config::trailing_entries`]. Beyond, the
+/// While a snapshot travels, what follows it is kept; for so many times what is kept otherwise. Beyond, the
 /// peer is too slow for the log to wait for, and will need another one.
-const HELD_FOR_PEERS: u64 = 8;
+const HELD_FOR_PEERS: usize = 8;
 
 /// A snapshot that is being received.
 #[derive(Debug)]
@@ -65,26 +65,31 @@ impl Raft {
     }
 
     /// A snapshot that ends at `index` is on this server's disk: what it covers may be forgotten, in memory now and on
-    /// disk with the next [`crate::Persist`]. The last [`crate::Config::trailing_entries`] of it are kept, and more
-    /// while a peer is being sent a snapshot that ends earlier.
+    /// disk with the next [`crate::Persist`]. The last [`crate::Config::trailing_entries`] of it are kept, if they are not
+    /// more than [`crate::Config::trailing_bytes`], and more while a peer is being sent a snapshot that ends earlier.
     pub fn compact(&mut self, now: Time, index: LogIndex) {
         self.advance_clock(now);
-        let trailing = self.config.trailing_entries;
-        let mut end = index.0.saturating_sub(trailing);
+        let mut end = self.end_of_forgotten(index, 1);
         if let State::Leader(leader) = &self.state
             && let Some(first) = leader.peers.values().filter_map(|peer| peer.snapshot_index()).min()
         {
-            let held = index.0.saturating_sub(trailing.saturating_mul(HELD_FOR_PEERS));
-            end = end.min(first.0.max(held));
+            end = end.min(first.max(self.end_of_forgotten(index, HELD_FOR_PEERS)));
         }
         // What the disk was not given yet comes from here; the caller cannot have a snapshot of what it was not given.
-        let end = LogIndex(end).min(self.log.handed()).min(self.disk.handed_index());
+        let end = end.min(self.log.handed()).min(self.disk.handed_index());
         if end <= self.log.base() {
             return;
         }
         self.log.compact_to(end);
         self.configurations.compact_to(end);
         self.disk.compacted_to(end);
+    }
+
+    /// Where what is forgotten ends, if so many times what trails a snapshot at `index` is kept.
+    fn end_of_forgotten(&self, index: LogIndex, times: usize) -> LogIndex {
+        let (trailing_entries, trailing_bytes) = (self.config.trailing_entries, self.config.trailing_bytes);
+        let entries = trailing_entries.saturating_mul(times as u64);
+        self.log.before_trailing(index, entries, trailing_bytes.saturating_mul(times))
     }
 
     // ---- the leader's side ----

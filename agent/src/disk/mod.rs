@@ -86,14 +86,14 @@ pub struct Options {
     pub may_rejoin: bool,
     /// Bytes of a file of the log. Beginning one costs a rename and two flushes more, and up to two are there that hold little.
     pub segment_size: u64,
-    /// Bytes that are kept free for a full disk: enough for some snapshots of a usual state. On a small file system, a part of it.
+    /// Bytes that are kept free for a full disk: enough to tidy up in. On a small file system, a part of it.
     pub reserve: u64,
 }
 
 impl Options {
     /// What suits servers.
     pub fn new(may_rejoin: bool) -> Options {
-        Options { may_rejoin, segment_size: 16 * 1024 * 1024, reserve: 32 * 1024 * 1024 }
+        Options { may_rejoin, segment_size: 8 * 1024 * 1024, reserve: 16 * 1024 * 1024 }
     }
 }
 

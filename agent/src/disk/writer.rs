@@ -20,10 +20,11 @@ const QUEUE: usize = 256;
 const MAX_BATCH_ENTRIES: usize = 16 * 1024;
 
 /// Bytes of commands after which a commit takes no more writes: it is put together in memory, and a segment should hold several.
-const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
-/// How often the free space is looked at. A reserve holds more than is written in between.
+/// How often the free space is looked at, and after how many bytes of entries: a reserve holds more than is written in between.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Where batches go.
 pub(super) trait Storage: Send + 'static {
@@ -158,6 +159,7 @@ fn run(
 ) {
     look(&mut storage, counts);
     let mut looked = Instant::now();
+    let mut written = 0;
     loop {
         match waiting.recv_timeout(LOOK_INTERVAL) {
             Ok(first) => {
@@ -170,13 +172,14 @@ fn run(
                 counts.writes.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 let entries = batch.iter().map(|persist| persist.entries.len() as u64).sum();
                 counts.entries.fetch_add(entries, Ordering::Relaxed);
+                written += batch.iter().map(length).sum::<usize>() as u64;
                 batch.last().into_iter().for_each(|last| on_persisted(last.number));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        if looked.elapsed() >= LOOK_INTERVAL {
-            looked = Instant::now();
+        if looked.elapsed() >= LOOK_INTERVAL || written >= LOOK_BYTES {
+            (looked, written) = (Instant::now(), 0);
             look(&mut storage, counts);
         }
     }
@@ -184,20 +187,25 @@ fn run(
 
 /// The first, and what waits behind it and may go into the same commit.
 fn gather(first: Persist, waiting: &Receiver<Persist>) -> Vec<Persist> {
-    let length = |entry: &LogEntry| match &entry.payload {
-        Payload::Command(bytes) => bytes.len(),
-        Payload::Empty | Payload::Configuration(_) => 0,
-    };
     let (mut entries, mut bytes) = (0, 0);
     let mut batch = Vec::new();
     let mut next = Some(first);
     while let Some(persist) = next {
         entries += persist.entries.len();
-        bytes += persist.entries.iter().map(length).sum::<usize>();
+        bytes += length(&persist);
         batch.push(persist);
         next = if entries < MAX_BATCH_ENTRIES && bytes < MAX_BATCH_BYTES { waiting.try_recv().ok() } else { None };
     }
     batch
+}
+
+/// Bytes of the commands in a write.
+fn length(persist: &Persist) -> usize {
+    let length = |entry: &LogEntry| match &entry.payload {
+        Payload::Command(bytes) => bytes.len(),
+        Payload::Empty | Payload::Configuration(_) => 0,
+    };
+    persist.entries.iter().map(length).sum()
 }
 
 fn look(storage: &mut impl Storage, counts: &Counts) {

@@ -3,10 +3,11 @@
 use super::{VERSION_MAX, WireError, from_named, to_named};
 use crate::Write;
 use crate::raft::{LogEntry, SnapshotMeta};
+use bytes::Bytes;
 
-/// A write as the payload of a log entry.
-pub fn encode_write(write: &Write) -> Vec<u8> {
-    to_named(VERSION_MAX, write)
+/// A write as the payload of a log entry, in an allocation of its size: the log keeps it for long, and a buffer that grew would be half empty.
+pub fn encode_write(write: &Write) -> Bytes {
+    Bytes::copy_from_slice(&to_named(VERSION_MAX, write))
 }
 
 /// Reads what [`encode_write`] wrote.

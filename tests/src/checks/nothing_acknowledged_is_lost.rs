@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn entry(index: u64, node: &str) -> LogEntry {
-        let payload = Payload::Command(encode_write(&write(node)).into());
+        let payload = Payload::Command(encode_write(&write(node)));
         LogEntry { term: Term(1), index: LogIndex(index), payload }
     }
 
