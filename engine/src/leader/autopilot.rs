@@ -3,8 +3,11 @@
 //! ```text
 //!  gossip: a new server ──▶ learner ──▶ voter, once it was healthy for `server_stabilization_time` without a break
 //!  gossip: it left ────────────────────▶ out
-//!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and `min_quorum` remain
+//!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and enough voters remain
 //! ```
+//!
+//! Enough are `min_quorum`, or three where that is not set. Two voters tolerate no more than three of which one is dead, and of the three one
+//! can come back: with its vote, and not as a learner that waits for one. So a dead third server stays until another has come in its place.
 //!
 //! What gossip believes takes no vote away by itself: whom Raft hears stays, unless it said goodbye. One change at a time; the next look
 //! makes the next.
@@ -28,6 +31,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 /// Looks within the stabilization time: that many see a server well before it gets a vote.
 const LOOKS: u32 = 4;
+/// The dead are taken out down to this many voters, unless `min_quorum` says otherwise: with fewer, no failure is tolerated.
+const LEAST_VOTERS: usize = 3;
 /// More voters make every write slower and survive no more than two losses in practice.
 const MAX_VOTERS: usize = 5;
 /// A server that was silent for this many election timeouts, and that gossip gave up as well, is dead: a restart on the spot is
@@ -96,7 +101,11 @@ fn wanted_change(
         healthy * 2 > voters
     };
     let silent = |seen: &Seen, timeouts: u32| seen.last_contact > election_timeout * timeouts;
-    let enough_remain = |seen: &Seen| !seen.peer.voter || voters > settings.min_quorum as usize;
+    let least_voters = match settings.min_quorum {
+        0 => LEAST_VOTERS,
+        set => set as usize,
+    };
+    let enough_remain = |seen: &Seen| !seen.peer.voter || voters > least_voters;
     let remove = |seen: &Seen, why| (Change::Remove { id: seen.id }, why);
 
     if let Some(left) = servers.iter().find(|seen| !seen.me && seen.status == Some(MemberStatus::Left)) {
@@ -309,10 +318,29 @@ mod tests {
     }
 
     fn removed(servers: &[Seen]) -> Option<NodeId> {
-        match wanted_change(&AutopilotConfig::default(), TIMEOUT, servers, &[])?.0 {
+        removed_with(0, servers)
+    }
+
+    fn removed_with(min_quorum: u32, servers: &[Seen]) -> Option<NodeId> {
+        let settings = AutopilotConfig { min_quorum, ..AutopilotConfig::default() };
+        match wanted_change(&settings, TIMEOUT, servers, &[])?.0 {
             Change::Remove { id } => Some(id),
             Change::Add { .. } => None,
         }
+    }
+
+    #[test]
+    fn three_voters_are_kept_unless_fewer_are_asked_for() {
+        let dead = NodeId([5; 16]);
+        let five = five(4);
+        let last = |count: usize| &five[five.len() - count..];
+        assert_eq!([5, 4, 3].map(|voters| removed(last(voters))), [Some(dead), Some(dead), None]);
+        let asked = [1, 2, 3].map(|least| removed_with(least, last(3)));
+        assert_eq!(asked, [Some(dead), Some(dead), None]);
+        assert_eq!(removed_with(4, last(4)), None);
+        let mut learner = last(4).to_vec();
+        learner[3].peer.voter = false;
+        assert_eq!(removed(&learner), Some(dead), "no vote is lost with a learner");
     }
 
     #[test]
