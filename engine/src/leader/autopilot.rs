@@ -12,6 +12,7 @@
 //! What gossip believes takes no vote away by itself: whom Raft hears stays, unless it said goodbye. One change at a time; the next look
 //! makes the next.
 
+use super::low_disk::SETTLE;
 use crate::Engine;
 use crate::door::{Notice, Output};
 use crate::operator::UNKNOWN;
@@ -56,23 +57,30 @@ struct Health {
 
 /// A server of the configuration as the leader sees it at one moment.
 #[derive(Debug, Clone)]
-struct Seen {
-    id: NodeId,
+pub(super) struct Seen {
+    pub(super) id: NodeId,
     peer: Peer,
     /// The leader itself.
     me: bool,
     /// What gossip says, if it knows the server.
     status: Option<MemberStatus>,
     last_contact: Duration,
-    match_index: LogIndex,
+    pub(super) match_index: LogIndex,
     match_term: Term,
     healthy: bool,
     stable_for: Duration,
     /// Another live server has its name or its address.
     replaced: bool,
+    /// It says that its disk has no room.
+    disk_is_low: bool,
 }
 
 impl Seen {
+    /// Whether it could take over from this leader, and take what this one cannot.
+    pub(super) fn may_lead_instead(&self) -> bool {
+        !self.me && self.peer.voter && self.healthy && !self.disk_is_low
+    }
+
     fn is_gone(&self) -> bool {
         !self.me && matches!(self.status, None | Some(MemberStatus::Failed | MemberStatus::Left))
     }
@@ -139,9 +147,12 @@ impl Engine {
     pub(super) fn review_servers(&mut self, now: Time) -> Time {
         let settings = self.autopilot_settings();
         let servers = self.look_at_servers(now, &settings);
-        self.change_servers(now, &settings, &servers);
+        if !self.yield_for_room(now, &servers) {
+            self.change_servers(now, &settings, &servers);
+        }
         let stabilization = settings.server_stabilization_time;
-        let interval = (stabilization / LOOKS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+        let longest = if self.gossip.me().has_low_disk() { SETTLE } else { LONGEST_INTERVAL };
+        let interval = (stabilization / LOOKS).clamp(SHORTEST_INTERVAL, longest);
         // A learner gets its vote when its time is up, not at the first look after that.
         let ripening = servers.iter().filter(|seen| !seen.peer.voter && seen.healthy);
         let ripe = ripening.map(|seen| stabilization.saturating_sub(seen.stable_for)).filter(|left| !left.is_zero());
@@ -205,7 +216,7 @@ impl Engine {
         }
     }
 
-    fn name_of(&self, id: NodeId) -> String {
+    pub(super) fn name_of(&self, id: NodeId) -> String {
         self.gossip.member(id).map_or_else(|| UNKNOWN.to_owned(), |member| member.name.clone())
     }
 
@@ -264,6 +275,7 @@ impl Engine {
             healthy: me || alive && heard && !trails && match_index > LogIndex::ZERO,
             stable_for: Duration::ZERO,
             replaced,
+            disk_is_low: member.is_some_and(Member::has_low_disk),
             peer,
         }
     }
@@ -312,6 +324,7 @@ mod tests {
                 healthy: !dead && usize::from(number) <= well,
                 stable_for: Duration::ZERO,
                 replaced: false,
+                disk_is_low: false,
             }
         };
         (1..=5).map(seen).collect()
