@@ -252,6 +252,9 @@ impl Engine {
         } else {
             match server.raft.propose(now, bytes.into()) {
                 Ok((term, index)) => {
+                    if !matches!(source, Source::Own(Own::Lock(_))) {
+                        self.locks.note_acquires(&write);
+                    }
                     // What was proposed at this index in an earlier term can no longer be committed.
                     let until = now + self.config.patience.reply;
                     let replaced = server.proposals.insert(index, Proposal { term, source, write, until });
