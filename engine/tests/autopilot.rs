@@ -253,6 +253,18 @@ fn operators_see_and_change_who_takes_part() {
     assert_eq!(votes(&agents, id(dead)), None);
 }
 
+/// As in Consul: what gossip sees alive is added again. Who wants a running server out stops it, or has it leave.
+#[test]
+fn a_running_server_that_is_removed_comes_back_as_a_learner() {
+    let (mut agents, leader, other) = three_servers();
+    assert_eq!(agents.ask(leader, operator(OperatorRequest::RemovePeer(PeerSelector::Id(id(other))))), Reply::Done);
+    assert_eq!(votes(&agents, id(other)), None);
+    let waited = wait_until(&mut agents, |agents| votes(agents, id(other)) == Some(false));
+    assert!(waited <= 3 * SECOND, "{waited:?}");
+    let waited = wait_until(&mut agents, |agents| votes(agents, id(other)) == Some(true));
+    assert!((9 * SECOND..=13 * SECOND).contains(&waited), "{waited:?}");
+}
+
 #[test]
 fn a_removal_that_finds_no_majority_is_not_called_done() {
     let (mut agents, leader, other) = three_servers();
