@@ -237,7 +237,7 @@ impl Drive {
             self.disk_is_low = low;
             if low {
                 tracing::error!(
-                    "the disk is nearly full: as leader, this server takes nothing new until there is room"
+                    "the disk is nearly full: as leader, this server hands over to one with room, or takes only deletions"
                 );
             } else {
                 tracing::info!("the disk has room again");

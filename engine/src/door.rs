@@ -200,7 +200,7 @@ pub enum Notice {
         /// What was done.
         what: &'static str,
     },
-    /// The leader changed who takes part in Raft.
+    /// The leader changed who takes part in Raft, or whom it asked to lead in its place.
     ServerChanged {
         /// Which server.
         id: NodeId,

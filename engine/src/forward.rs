@@ -77,15 +77,15 @@ impl Engine {
             return self.reply(job.source, Reply::Refused(Refusal::Busy));
         }
         let patience = self.config.patience;
-        let wait = match &job.request.ask {
-            Ask::Read(read) => read.wait.map(|wait| wait.timeout).unwrap_or_default(),
-            Ask::Lock(lock) => lock.wait,
-            Ask::Write(_) | Ask::Status(_) | Ask::Operator(_) | Ask::Snapshot(_) | Ask::Local(_) => Duration::ZERO,
-        };
+        let mut request = Box::new(job.request.clone());
+        let wait = wait_of(&mut request.ask).map_or(Duration::ZERO, |wait| {
+            *wait = wait.saturating_sub(now.since(job.arrived));
+            *wait
+        });
         // However often it is asked anew, whoever asked is not kept longer than one wait for a leader and one for a reply.
         let until = (now + patience.reply).min(job.arrived + patience.leader + patience.reply) + wait;
         let to = Destination { id: Some(id), address };
-        let (hops, request) = (job.hops.saturating_add(1), Box::new(job.request.clone()));
+        let hops = job.hops.saturating_add(1);
         let generation = self.gossip.member(id).map(|member| member.generation).unwrap_or_default();
         let number = self.forwards.insert(InFlight { job, to, generation, until });
         self.outputs.push_back(Output::Message { to, message: Message::Forward { id: number, hops, request } });
@@ -118,10 +118,11 @@ impl Engine {
         }
     }
 
-    /// Questions that an earlier leader has are asked anew: it may be dead, and gossip finds that out much later than Raft. Writes wait
-    /// for its answer, since it may have done them.
+    /// What may be asked twice and an earlier leader has is asked anew: it may be dead, and gossip finds that out much later than Raft.
+    /// Writes wait for its answer, since it may have done them.
     pub(crate) fn ask_new_leader(&mut self, now: Time, leader: NodeId) {
-        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && matches!(one.job.request.ask, Ask::Read(_));
+        let repeatable = |job: &Job| matches!(job.request.ask, Ask::Read(_) | Ask::Lock(_));
+        let elsewhere = |one: &InFlight| one.to.id != Some(leader) && repeatable(&one.job);
         let moving: Vec<u64> =
             self.forwards.in_flight.iter().filter(|(_, one)| elsewhere(one)).map(|(number, _)| *number).collect();
         for number in moving {
@@ -174,15 +175,19 @@ impl Engine {
 
     /// Asks a question again, with what is left of its wait.
     pub(crate) fn ask_anew(&mut self, now: Time, mut job: Job) {
-        let wait = match &mut job.request.ask {
-            Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
-            Ask::Lock(lock) => Some(&mut lock.wait),
-            _ => None,
-        };
-        if let Some(wait) = wait {
+        if let Some(wait) = wait_of(&mut job.request.ask) {
             *wait = wait.saturating_sub(now.since(job.arrived));
             job.arrived = now;
         }
         self.dispatch(now, job);
+    }
+}
+
+/// How long whoever asks is ready to wait for a change.
+fn wait_of(ask: &mut Ask) -> Option<&mut Duration> {
+    match ask {
+        Ask::Read(ReadRequest { wait: Some(Wait { timeout, .. }), .. }) => Some(timeout),
+        Ask::Lock(lock) => Some(&mut lock.wait),
+        Ask::Read(_) | Ask::Write(_) | Ask::Status(_) | Ask::Operator(_) | Ask::Snapshot(_) | Ask::Local(_) => None,
     }
 }

@@ -55,7 +55,8 @@ impl Hashes {
 }
 
 impl Engine {
-    /// Tells the other voters the hash, where the entry just applied is one at which they compare.
+    /// Tells the other servers the hash, where the entry just applied is one at which they compare. A learner's hash says nothing to them, but
+    /// theirs tell it whether it learned right before it gets a vote.
     pub(crate) fn tell_hash(&mut self) {
         let Some(server) = &mut self.server else { return };
         let index = server.store.applied_index();
@@ -64,8 +65,11 @@ impl Engine {
         }
         let hash = server.store.hash();
         server.hashes.note(self.config.id, index, hash);
-        let voters: Vec<NodeId> = server.raft.configuration().voters().filter(|id| *id != self.config.id).collect();
-        for id in voters {
+        let configuration = server.raft.configuration();
+        let votes = configuration.is_voter(self.config.id);
+        let told = |id: &NodeId| votes && *id != self.config.id;
+        let others: Vec<NodeId> = configuration.peers.keys().copied().filter(told).collect();
+        for id in others {
             if let Some(address) = self.address_of(id) {
                 let to = Destination { id: Some(id), address };
                 self.outputs.push_back(Output::Message { to, message: Message::StateHash { index, hash } });

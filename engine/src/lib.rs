@@ -160,7 +160,7 @@ impl Engine {
             Input::Abandon { ticket } => self.abandon(Source::Front(ticket)),
             Input::Persisted { up_to } => self.handle_persisted(now, up_to),
             Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
-            Input::DiskSpace { low } => self.handle_disk_space(low),
+            Input::DiskSpace { low } => self.handle_disk_space(now, low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
             Input::Leave => self.leave(now),
             Input::Stop => self.stop(now),

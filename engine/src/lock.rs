@@ -7,8 +7,8 @@
 use crate::Engine;
 use crate::source::{Job, Own, Source};
 use quorate_protocol::{
-    Ask, KvWrite, LockRequest, LogIndex, NodeId, Outcome, Pair, Refusal, Reply, SessionId, Time, Timer, TxnOperation,
-    TxnRead, Write,
+    Ask, KvWrite, LockRequest, LogIndex, NodeId, Outcome, Refusal, Reply, Request, SessionId, Time, Timer,
+    TxnOperation, TxnRead, Write,
 };
 use quorate_store::Touched;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,23 +28,26 @@ pub struct Locks {
 
 #[derive(Debug)]
 struct Waiter {
-    /// None when whoever asked has gone while its acquire was on its way.
-    job: Option<Job>,
-    key: String,
-    session: SessionId,
-    pair: Pair,
+    source: Source,
+    hops: u8,
+    lock: LockRequest,
     until: Time,
+    /// Whoever asked has gone while its acquire was on its way.
+    gone: bool,
+    /// While its acquire was on its way, its session was about to acquire the key in another way as well.
+    shared: bool,
 }
 
 impl Waiter {
     /// What is to be asked anew, with what is left of its wait; nothing where the asker has gone.
     fn into_job(self, now: Time) -> Option<Job> {
-        let mut job = self.job?;
-        if let Ask::Lock(lock) = &mut job.request.ask {
-            lock.wait = self.until.since(now);
-        }
-        job.arrived = now;
-        Some(job)
+        let Waiter { source, hops, lock, until, gone, .. } = self;
+        let request = Request::here(Ask::Lock(LockRequest { wait: until.since(now), ..lock }));
+        (!gone).then_some(Job { source, request, hops, arrived: now })
+    }
+
+    fn key(&self) -> &str {
+        &self.lock.pair.key
     }
 }
 
@@ -64,31 +67,26 @@ impl Locks {
         self.deadlines.first().map(|(until, _)| *until)
     }
 
-    fn enqueue(&mut self, job: Job, lock: LockRequest, until: Time) -> String {
+    fn enqueue(&mut self, waiter: Waiter) {
         self.last += 1;
-        let LockRequest { pair, session, .. } = lock;
-        let key = pair.key.clone();
-        self.by_source.insert(job.source, self.last);
-        self.deadlines.insert((until, self.last));
-        self.queues.entry(key.clone()).or_default().waiting.push_back(self.last);
-        self.waiters.insert(self.last, Waiter { job: Some(job), key: key.clone(), session, pair, until });
-        key
+        self.by_source.insert(waiter.source, self.last);
+        self.deadlines.insert((waiter.until, self.last));
+        self.queues.entry(waiter.key().to_owned()).or_default().waiting.push_back(self.last);
+        self.waiters.insert(self.last, waiter);
     }
 
     /// Takes a waiter out.
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.waiters.remove(&number)?;
         self.deadlines.remove(&(waiter.until, number));
-        if let Some(job) = &waiter.job {
-            self.by_source.remove(&job.source);
-        }
-        if let Some(queue) = self.queues.get_mut(&waiter.key) {
+        self.by_source.remove(&waiter.source);
+        if let Some(queue) = self.queues.get_mut(waiter.key()) {
             queue.waiting.retain(|one| *one != number);
             if queue.trying == Some(number) {
                 queue.trying = None;
             }
             if queue.waiting.is_empty() {
-                self.queues.remove(&waiter.key);
+                self.queues.remove(waiter.key());
             }
         }
         Some(waiter)
@@ -101,11 +99,34 @@ impl Locks {
         let waiter = self.waiters.get(&number)?;
         queue.trying = Some(number);
         queue.changed = false;
-        Some((number, KvWrite::Acquire { pair: waiter.pair.clone(), session: waiter.session }))
+        Some((number, KvWrite::Acquire { pair: waiter.lock.pair.clone(), session: waiter.lock.session }))
+    }
+
+    /// A write goes into the log beside those of the waiters: it may acquire what one of them is about to acquire for the same session.
+    pub fn note_acquires(&mut self, write: &Write) {
+        match write {
+            Write::Kv(write) => self.note_acquire(write),
+            Write::Txn(operations) => operations.iter().for_each(|operation| {
+                if let TxnOperation::Kv(write) = operation {
+                    self.note_acquire(write);
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    fn note_acquire(&mut self, write: &KvWrite) {
+        let KvWrite::Acquire { pair, session } = write else { return };
+        let trying = self.queues.get(&pair.key).and_then(|queue| queue.trying);
+        if let Some(waiter) = trying.and_then(|number| self.waiters.get_mut(&number)) {
+            waiter.shared |= waiter.lock.session == *session;
+        }
     }
 
     fn move_to_front(&mut self, number: u64) {
-        let Some(queue) = self.waiters.get(&number).and_then(|waiter| self.queues.get_mut(&waiter.key)) else { return };
+        let Some(queue) = self.waiters.get(&number).and_then(|waiter| self.queues.get_mut(waiter.key())) else {
+            return;
+        };
         queue.waiting.retain(|one| *one != number);
         queue.waiting.push_front(number);
     }
@@ -118,15 +139,11 @@ impl Locks {
     /// Whoever asked has gone. Its acquire, if it is on its way, cannot be called back; its lock will be given up.
     pub fn forget(&mut self, source: Source) {
         let Some(number) = self.by_source.remove(&source) else { return };
-        let is_trying =
-            |waiter: &Waiter| self.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number));
-        match self.waiters.get(&number) {
-            Some(waiter) if is_trying(waiter) => {
-                if let Some(waiter) = self.waiters.get_mut(&number) {
-                    waiter.job = None;
-                }
-            }
-            _ => drop(self.remove(number)),
+        let Some(waiter) = self.waiters.get_mut(&number) else { return };
+        if self.queues.get(waiter.key()).is_some_and(|queue| queue.trying == Some(number)) {
+            waiter.gone = true;
+        } else {
+            self.remove(number);
         }
     }
 
@@ -139,19 +156,18 @@ impl Locks {
 impl Engine {
     /// Puts a request for a lock into its queue.
     pub(crate) fn wait_for_lock(&mut self, now: Time, job: Job) {
-        let Ask::Lock(lock) = &job.request.ask else { return };
+        let Job { source, hops, arrived, request: Request { ask: Ask::Lock(lock), .. } } = job else { return };
         if self.locks.waiters.len() >= MAX_WAITERS {
             self.count("lock_waiters_overflow");
-            return self.reply(job.source, Reply::Refused(Refusal::Busy));
+            return self.reply(source, Reply::Refused(Refusal::Busy));
         }
-        let lock = lock.clone();
         if self.holder_of(&lock.pair.key).is_some_and(|(holder, _)| holder == Some(lock.session)) {
             // Whoever holds the key waits for nobody: it is told so, with its token.
             let LockRequest { pair, session, .. } = lock;
-            return self.propose(now, job.source, Write::Kv(KvWrite::Acquire { pair, session }));
+            return self.propose(now, source, Write::Kv(KvWrite::Acquire { pair, session }));
         }
-        let until = now + lock.wait;
-        let key = self.locks.enqueue(job, lock, until);
+        let (key, until) = (lock.pair.key.clone(), arrived + lock.wait);
+        self.locks.enqueue(Waiter { source, hops, lock, until, gone: false, shared: false });
         self.try_lock(now, &key);
     }
 
@@ -163,14 +179,14 @@ impl Engine {
 
     /// What became of an acquire that was written for a waiter.
     pub(crate) fn handle_lock_reply(&mut self, now: Time, number: u64, reply: Reply) {
-        let Some(key) = self.locks.waiters.get(&number).map(|waiter| waiter.key.clone()) else { return };
+        let Some(key) = self.locks.waiters.get(&number).map(|waiter| waiter.key().to_owned()) else { return };
         match reply {
             Reply::Written { outcome: Outcome::Held { by }, index } => {
                 let changed = self.locks.queues.get_mut(&key).is_some_and(|queue| {
                     queue.trying = None;
                     std::mem::take(&mut queue.changed)
                 });
-                let is_over = |waiter: &Waiter| waiter.job.is_none() || waiter.until <= now;
+                let is_over = |waiter: &Waiter| waiter.gone || waiter.until <= now;
                 let ends = self.locks.waiters.get(&number).is_some_and(is_over);
                 if ends {
                     self.end_lock_wait(number, Reply::Written { outcome: Outcome::Held { by }, index });
@@ -204,24 +220,25 @@ impl Engine {
 
     /// Tells whoever asked that the lock is theirs; where nobody is left to be told, gives it up again.
     ///
-    /// A hold that began before this acquire, or whose key was written to since, is known to somebody and stays.
+    /// A hold that began before this acquire, that was acquired otherwise meanwhile, or whose key was written to since, is known to somebody
+    /// and stays.
     fn hand_over_lock(&mut self, now: Time, number: u64, token: LogIndex, index: LogIndex) {
-        let Some(Waiter { job, pair, session, .. }) = self.locks.remove(number) else { return };
-        match job {
-            Some(job) => self.reply(job.source, Reply::Written { outcome: Outcome::Acquired { token }, index }),
-            None if token == index => {
-                self.count("locks_given_up");
-                let unchanged = TxnRead::CheckIndex { key: pair.key.clone(), index };
-                let release = TxnOperation::Kv(KvWrite::Release { pair, session });
-                self.propose(now, Source::Own(Own::GiveUpLock), Write::Txn(vec![unchanged.into(), release]));
-            }
-            None => {}
+        let Some(Waiter { source, lock, gone, shared, .. }) = self.locks.remove(number) else { return };
+        if !gone {
+            return self.reply(source, Reply::Written { outcome: Outcome::Acquired { token }, index });
+        }
+        if token == index && !shared {
+            self.count("locks_given_up");
+            let LockRequest { pair, session, .. } = lock;
+            let unchanged = TxnRead::CheckIndex { key: pair.key.clone(), index };
+            let release = TxnOperation::Kv(KvWrite::Release { pair, session });
+            self.propose(now, Source::Own(Own::GiveUpLock), Write::Txn(vec![unchanged.into(), release]));
         }
     }
 
     fn end_lock_wait(&mut self, number: u64, reply: Reply) {
-        if let Some(Waiter { job: Some(job), .. }) = self.locks.remove(number) {
-            self.reply(job.source, reply);
+        if let Some(Waiter { source, gone: false, .. }) = self.locks.remove(number) {
+            self.reply(source, reply);
         }
     }
 
@@ -250,12 +267,11 @@ impl Engine {
             let Some((_, number)) = self.locks.deadlines.pop_first() else { return };
             let Some(waiter) = self.locks.waiters.get(&number) else { continue };
             // One whose acquire is on its way is answered by its outcome.
-            if self.locks.queues.get(&waiter.key).is_some_and(|queue| queue.trying == Some(number)) {
+            if self.locks.queues.get(waiter.key()).is_some_and(|queue| queue.trying == Some(number)) {
                 continue;
             }
-            let (key, holder) = (waiter.key.clone(), self.holder_of(&waiter.key));
-            let (by, index) = holder.unwrap_or_default();
-            let session = waiter.session;
+            let (key, session) = (waiter.key().to_owned(), waiter.lock.session);
+            let (by, index) = self.holder_of(&key).unwrap_or_default();
             if by == Some(session) {
                 // It got the key by an earlier acquire, of which nobody was told: its last try tells.
                 self.locks.move_to_front(number);

@@ -4,13 +4,15 @@ use crate::door::{Notice, Output};
 use crate::hashes::Hashes;
 use crate::leader::Leader;
 use crate::snapshots::Snapshots;
-use crate::source::{Job, Source};
+use crate::source::{Job, Own, Source};
 use crate::timers::Timers;
 use crate::{Config, Engine, ServerConfig};
 use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, Write};
+use quorate_protocol::{
+    CatalogOperation, KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, TxnOperation, Write,
+};
 use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
 use std::collections::{BTreeMap, VecDeque};
@@ -48,7 +50,7 @@ pub struct Server {
     /// A leader without a lease looks again then at what is due.
     pub lease_awaited: Option<Time>,
     /// The disk has too little space to take anything new.
-    disk_is_low: bool,
+    pub disk_is_low: bool,
     #[cfg(feature = "planted-bugs")]
     pub planted: Option<quorate_store::Bug>,
     /// Whether the replicas are still equal.
@@ -201,12 +203,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn handle_disk_space(&mut self, low: bool) {
-        if let Some(server) = &mut self.server {
-            server.disk_is_low = low;
-        }
-    }
-
     pub(crate) fn time_out_server(&mut self, now: Time) {
         if let Some(server) = self.server.as_mut().filter(|server| crate::due(server.raft.deadline(), now)) {
             server.raft.handle_timeout(now);
@@ -242,8 +238,9 @@ impl Engine {
     pub(crate) fn propose(&mut self, now: Time, source: Source, write: Write) {
         let Some(server) = &mut self.server else { return };
         let bytes = encode_write(&write);
-        let asked_by_others = matches!(source, Source::Front(_) | Source::Agent { .. });
-        let refusal = if server.disk_is_low && asked_by_others && !frees_space(&write) {
+        // Whoever waits for a lock asked for this write, even if the engine words it.
+        let is_own = matches!(source, Source::Own(own) if !matches!(own, Own::Lock(_)));
+        let refusal = if server.disk_is_low && !is_own && !frees_space(&write) {
             Refusal::Invalid(DISK_IS_LOW.to_owned())
         } else if bytes.len() > MAX_WRITE {
             Refusal::Invalid(format!(
@@ -255,6 +252,9 @@ impl Engine {
         } else {
             match server.raft.propose(now, bytes) {
                 Ok((term, index)) => {
+                    if !matches!(source, Source::Own(Own::Lock(_))) {
+                        self.locks.note_acquires(&write);
+                    }
                     // What was proposed at this index in an earlier term can no longer be committed.
                     let until = now + self.config.patience.reply;
                     let replaced = server.proposals.insert(index, Proposal { term, source, write, until });
@@ -444,13 +444,28 @@ impl Engine {
 /// Whether a write makes the state smaller, and so is taken even where space is short.
 fn frees_space(write: &Write) -> bool {
     match write {
-        Write::Kv(write) => matches!(write, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. }),
+        Write::Kv(write) => deletes_keys(write),
         Write::Deregister(_) | Write::Session(SessionWrite::Destroy { .. } | SessionWrite::Renew { .. }) => true,
+        Write::Txn(operations) => operations.iter().all(|operation| match operation {
+            TxnOperation::Read(_) => true,
+            TxnOperation::Kv(write) => deletes_keys(write),
+            TxnOperation::Catalog(change) => match change {
+                CatalogOperation::DeleteNode { .. }
+                | CatalogOperation::DeleteService { .. }
+                | CatalogOperation::DeleteCheck { .. } => true,
+                CatalogOperation::SetNode { .. }
+                | CatalogOperation::SetService { .. }
+                | CatalogOperation::SetCheck { .. } => false,
+            },
+        }),
         Write::Register(_)
         | Write::Session(SessionWrite::Create(_))
-        | Write::Txn(_)
         | Write::Expire { .. }
         | Write::Autopilot { .. }
         | Write::Restore(_) => false,
     }
+}
+
+fn deletes_keys(write: &KvWrite) -> bool {
+    matches!(write, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. })
 }

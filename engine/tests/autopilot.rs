@@ -94,15 +94,70 @@ fn a_short_stabilization_time_is_kept_as_well() {
     assert!(waited < 2 * SECOND, "{waited:?}");
 }
 
-#[test]
-fn a_dead_server_is_taken_out_while_the_others_are_a_healthy_majority() {
+/// A cluster of more servers than three, all of which vote.
+fn servers(count: u8) -> Agents {
     let (mut agents, ..) = three_servers();
-    let [first, second] = followers(&agents)[..] else { panic!() };
-    agents.engines.remove(&first);
-    wait_until(&mut agents, |agents| votes(agents, id(first)).is_none());
+    (4..=count).for_each(|number| agents.start(config(number, Some(0))));
+    wait_until(&mut agents, |agents| (1..=count).all(|number| votes(agents, id(number)) == Some(true)));
+    agents
+}
+
+/// Kills one of the servers that do not lead.
+fn kill_one(agents: &mut Agents) -> NodeId {
+    let leader = agents.leader().unwrap();
+    let number = *agents.engines.keys().find(|number| **number != leader).unwrap();
+    agents.engines.remove(&number);
+    id(number)
+}
+
+#[test]
+fn dead_servers_are_taken_out_down_to_three() {
+    let mut agents = servers(5);
+    for left in [4, 3] {
+        let dead = kill_one(&mut agents);
+        wait_until(&mut agents, |agents| votes(agents, dead).is_none());
+        assert_eq!(agents.configuration(agents.leader().unwrap()).len(), left);
+    }
+    let dead = kill_one(&mut agents);
+    agents.pass(120 * SECOND);
+    assert_eq!(votes(&agents, dead), Some(true), "two that are left tolerate no more without it");
+}
+
+/// Two voters would be left: when one of them is hurt before the first is back with its vote, nobody serves.
+#[test]
+fn a_server_that_is_killed_and_comes_back_has_its_vote_when_the_next_is_killed() {
+    let (mut agents, ..) = three_servers();
+    let first = followers(&agents)[0];
+    agents.cut_off.insert(first);
+    agents.pass(60 * SECOND);
+    agents.cut_off.clear();
+    agents.pass(SECOND);
+    let leader = agents.leader().unwrap();
+    agents.engines.remove(&leader);
+    agents.pass(3 * SECOND);
+    assert!(matches!(agents.ask(first, put("a", "1")), Reply::Written { .. }));
+}
+
+#[test]
+fn a_dead_server_goes_when_another_votes_in_its_place() {
+    let (mut agents, ..) = three_servers();
+    let dead = kill_one(&mut agents);
+    agents.start(config(4, Some(0)));
+    wait_until(&mut agents, |agents| votes(agents, id(4)) == Some(true));
+    let waited = wait_until(&mut agents, |agents| votes(agents, dead).is_none());
+    assert!(waited <= 3 * SECOND, "{waited:?}");
+    assert_eq!(agents.configuration(agents.leader().unwrap()).len(), 3);
+}
+
+#[test]
+fn whoever_asks_for_fewer_voters_gets_a_majority_of_two() {
+    let (mut agents, ..) = three_servers();
+    configure(&mut agents, AutopilotConfig { min_quorum: 2, ..AutopilotConfig::default() });
+    let first = kill_one(&mut agents);
+    wait_until(&mut agents, |agents| votes(agents, first).is_none());
     let leader = agents.leader().unwrap();
     assert!(matches!(agents.ask(leader, put("a", "1")), Reply::Written { .. }));
-    agents.engines.remove(&second);
+    kill_one(&mut agents);
     agents.pass(120 * SECOND);
     assert!(agents.leader().is_none(), "one of two is no majority, whatever gossip says of the other");
     assert_eq!(agents.configuration(leader).len(), 2);
@@ -110,19 +165,18 @@ fn a_dead_server_is_taken_out_while_the_others_are_a_healthy_majority() {
 
 #[test]
 fn a_dead_server_stays_where_operators_want_that() {
-    let keep_three = AutopilotConfig { min_quorum: 3, ..AutopilotConfig::default() };
+    let keep_four = AutopilotConfig { min_quorum: 4, ..AutopilotConfig::default() };
     let keep_all = AutopilotConfig { cleanup_dead_servers: false, ..AutopilotConfig::default() };
-    for settings in [keep_three, keep_all] {
-        let (mut agents, ..) = three_servers();
+    for settings in [keep_four, keep_all] {
+        let mut agents = servers(4);
         configure(&mut agents, settings);
-        let dead = followers(&agents)[0];
-        agents.engines.remove(&dead);
+        let dead = kill_one(&mut agents);
         agents.pass(120 * SECOND);
-        assert_eq!(votes(&agents, id(dead)), Some(true));
+        assert_eq!(votes(&agents, dead), Some(true));
         let leader = agents.leader().unwrap();
         let state = state(&mut agents, leader);
         assert!(!state.healthy && state.failure_tolerance == 0, "{state:?}");
-        let seen = state.servers.iter().find(|one| one.server.id == id(dead)).unwrap();
+        let seen = state.servers.iter().find(|one| one.server.id == dead).unwrap();
         assert!(!seen.healthy && seen.last_contact > 100 * SECOND && seen.serf_status == "failed", "{seen:?}");
     }
 }
@@ -197,6 +251,18 @@ fn operators_see_and_change_who_takes_part() {
     assert_eq!(refused, Reply::Refused(Refusal::NotFound(sentence)));
     assert_eq!(agents.ask(9, remove(PeerSelector::Address(address(dead)))), Reply::Done);
     assert_eq!(votes(&agents, id(dead)), None);
+}
+
+/// As in Consul: what gossip sees alive is added again. Who wants a running server out stops it, or has it leave.
+#[test]
+fn a_running_server_that_is_removed_comes_back_as_a_learner() {
+    let (mut agents, leader, other) = three_servers();
+    assert_eq!(agents.ask(leader, operator(OperatorRequest::RemovePeer(PeerSelector::Id(id(other))))), Reply::Done);
+    assert_eq!(votes(&agents, id(other)), None);
+    let waited = wait_until(&mut agents, |agents| votes(agents, id(other)) == Some(false));
+    assert!(waited <= 3 * SECOND, "{waited:?}");
+    let waited = wait_until(&mut agents, |agents| votes(agents, id(other)) == Some(true));
+    assert!((9 * SECOND..=13 * SECOND).contains(&waited), "{waited:?}");
 }
 
 #[test]

@@ -7,10 +7,13 @@ mod support;
 
 use quorate_engine::{Input, Ticket};
 use quorate_protocol::{
-    Ask, LockRequest, OperatorRequest, Outcome, Reply, Request, Session, SessionId, SessionWrite, Write,
+    Ask, KvWrite, LockRequest, OperatorRequest, Outcome, Reply, Request, Session, SessionId, SessionWrite,
+    TxnOperation, Write,
 };
 use std::time::Duration;
 use support::*;
+
+const HALF: Duration = Duration::from_millis(500);
 
 fn lock(key: &str, session: SessionId, seconds: u64) -> Ask {
     Ask::Lock(LockRequest { pair: pair(key, "locked"), session, wait: Duration::from_secs(seconds) })
@@ -107,6 +110,26 @@ fn a_lock_that_somebody_knows_of_is_not_given_up_for_one_who_has_gone() {
     assert_eq!(agents.holder(1, "k"), Some(a));
 }
 
+/// An acquire of an equal value by the holder leaves the key's index as it is: that cannot tell that somebody knows.
+#[test]
+fn nor_where_it_was_acquired_again_with_the_same_value() {
+    for in_a_transaction in [false, true] {
+        let mut agents = server_and_client();
+        let [a, ..] = sessions(&mut agents, 1);
+        agents.hung.insert(1);
+        let gone = agents.send(1, lock("k", a, 60));
+        let again = KvWrite::Acquire { pair: pair("k", "locked"), session: a };
+        let write = if in_a_transaction { Write::Txn(vec![TxnOperation::Kv(again)]) } else { Write::Kv(again) };
+        let told = agents.send(1, Ask::Write(write));
+        agents.engines.get_mut(&1).unwrap().handle(agents.now, Input::Abandon { ticket: Ticket(gone) });
+        agents.hung.remove(&1);
+        agents.send(1, put("other", "x"));
+        agents.pass(SECOND);
+        assert!(agents.replies.contains_key(&told));
+        assert_eq!(agents.holder(1, "k"), Some(a));
+    }
+}
+
 #[test]
 fn those_who_wait_go_on_waiting_at_the_next_leader_the_first_first() {
     let (mut agents, leader, other) = three_servers();
@@ -124,6 +147,50 @@ fn those_who_wait_go_on_waiting_at_the_next_leader_the_first_first() {
     agents.send(third, release("k", b));
     agents.pass(SECOND);
     acquired(agents.replies.remove(&second));
+}
+
+/// Gossip would find out much later that the leader is gone.
+#[test]
+fn those_who_wait_are_asked_for_at_the_next_leader_as_soon_as_there_is_one() {
+    let (mut agents, leader, other) = three_servers();
+    let third = 6 - leader - other;
+    let [a, b, _] = sessions(&mut agents, other);
+    agents.ask(other, acquire("k", a));
+    let in_vain = agents.send(third, lock("k", b, 8));
+    agents.pass(SECOND);
+    let waiting = agents.send(other, lock("k", b, 60));
+    agents.cut_off.insert(leader);
+    agents.pass(SECOND);
+    assert!(agents.leader().is_some());
+    agents.pass(6 * SECOND - HALF);
+    assert!(!agents.replies.contains_key(&in_vain));
+    agents.pass(SECOND);
+    let reply = agents.replies.remove(&in_vain);
+    assert!(
+        matches!(reply, Some(Reply::Written { outcome: Outcome::Held { by }, .. }) if by == Some(a)),
+        "its wait goes on where it was, and ends: {reply:?}"
+    );
+    agents.send(third, release("k", a));
+    agents.pass(HALF);
+    acquired(agents.replies.remove(&waiting));
+}
+
+#[test]
+fn a_wait_for_a_lock_is_no_longer_because_there_was_no_leader_at_first() {
+    let (mut agents, leader, other) = three_servers();
+    let [a, b, _] = sessions(&mut agents, other);
+    agents.ask(other, acquire("k", a));
+    agents.raft_is_lost = true;
+    agents.pass(2 * SECOND);
+    assert_eq!(agents.leader(), None);
+    let waiting = agents.send(leader, lock("k", b, 4));
+    agents.pass(3 * SECOND);
+    agents.raft_is_lost = false;
+    agents.pass(SECOND - Duration::from_millis(10));
+    assert!(agents.leader().is_some() && !agents.replies.contains_key(&waiting));
+    agents.pass(Duration::from_millis(50));
+    let reply = agents.replies.remove(&waiting);
+    assert!(matches!(reply, Some(Reply::Written { outcome: Outcome::Held { by }, .. }) if by == Some(a)), "{reply:?}");
 }
 
 /// The leader that hands over refuses to write, and is still the one that everybody knows: asked again in the same breath, it refused for ever.

@@ -81,6 +81,10 @@ pub mod tag {
     pub const VERSION_MIN: &str = "vsn_min";
     /// The highest version of the wire it understands.
     pub const VERSION_MAX: &str = "vsn_max";
+    /// [`DISK_LOW`] on a server whose disk has too little space to take anything new; absent otherwise.
+    pub const DISK: &str = "disk";
+    /// See [`DISK`].
+    pub const DISK_LOW: &str = "low";
 }
 
 impl Member {
@@ -92,6 +96,11 @@ impl Member {
     /// Its datacenter; empty where it does not say.
     pub fn datacenter(&self) -> &str {
         self.tags.get(tag::DATACENTER).map_or("", String::as_str)
+    }
+
+    /// Whether it says that its disk has too little space to take anything new.
+    pub fn has_low_disk(&self) -> bool {
+        self.tags.get(tag::DISK).is_some_and(|disk| disk == tag::DISK_LOW)
     }
 
     /// How many servers it waits for before it bootstraps, if it does.

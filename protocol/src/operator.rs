@@ -65,7 +65,7 @@ pub struct AutopilotConfig {
     pub last_contact_threshold: Duration,
     /// A server whose log is this many entries behind is not healthy.
     pub max_trailing_logs: u64,
-    /// Dead servers are not taken out below this many voters.
+    /// Dead servers are not taken out below this many voters; 0 leaves the number to the leader.
     pub min_quorum: u32,
     /// How long a new server must be healthy before it votes.
     pub server_stabilization_time: Duration,

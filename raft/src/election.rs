@@ -64,20 +64,6 @@ impl Raft {
         self.election_at = self.now + base + self.jitter(base);
     }
 
-    /// The connection to that server was lost. If it is the leader, it has probably ended: a voter asks for pre-votes as
-    /// soon as its own promise to that leader ends, instead of waiting up to twice as long. That is all: whoever heard
-    /// the leader more recently still gives no vote, and a leader that is heard again is followed as before.
-    pub fn handle_unreachable(&mut self, now: Time, id: NodeId) {
-        self.advance_clock(now);
-        let (State::Follower, Some(heard)) = (&self.state, self.heard_leader) else { return };
-        if self.leader != Some(id) || id == self.config.id {
-            return;
-        }
-        // Those who lost the same leader heard it at about the same time, and should not all stand at once.
-        let early = heard + self.config.election_timeout + self.jitter(self.config.heartbeat_interval);
-        self.election_at = self.election_at.min(early);
-    }
-
     /// A moment more, drawn from nothing to `range`.
     fn jitter(&mut self, range: Duration) -> Duration {
         let nanos = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX).max(1);

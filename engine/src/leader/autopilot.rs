@@ -3,12 +3,16 @@
 //! ```text
 //!  gossip: a new server ──▶ learner ──▶ voter, once it was healthy for `server_stabilization_time` without a break
 //!  gossip: it left ────────────────────▶ out
-//!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and `min_quorum` remain
+//!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and enough voters remain
 //! ```
+//!
+//! Enough are `min_quorum`, or three where that is not set. Two voters tolerate no more than three of which one is dead, and of the three one
+//! can come back: with its vote, and not as a learner that waits for one. So a dead third server stays until another has come in its place.
 //!
 //! What gossip believes takes no vote away by itself: whom Raft hears stays, unless it said goodbye. One change at a time; the next look
 //! makes the next.
 
+use super::low_disk::SETTLE;
 use crate::Engine;
 use crate::door::{Notice, Output};
 use crate::operator::UNKNOWN;
@@ -28,6 +32,8 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(20);
 /// Looks within the stabilization time: that many see a server well before it gets a vote.
 const LOOKS: u32 = 4;
+/// The dead are taken out down to this many voters, unless `min_quorum` says otherwise: with fewer, no failure is tolerated.
+const LEAST_VOTERS: usize = 3;
 /// More voters make every write slower and survive no more than two losses in practice.
 const MAX_VOTERS: usize = 5;
 /// A server that was silent for this many election timeouts, and that gossip gave up as well, is dead: a restart on the spot is
@@ -51,23 +57,30 @@ struct Health {
 
 /// A server of the configuration as the leader sees it at one moment.
 #[derive(Debug, Clone)]
-struct Seen {
-    id: NodeId,
+pub(super) struct Seen {
+    pub(super) id: NodeId,
     peer: Peer,
     /// The leader itself.
     me: bool,
     /// What gossip says, if it knows the server.
     status: Option<MemberStatus>,
     last_contact: Duration,
-    match_index: LogIndex,
+    pub(super) match_index: LogIndex,
     match_term: Term,
     healthy: bool,
     stable_for: Duration,
     /// Another live server has its name or its address.
     replaced: bool,
+    /// It says that its disk has no room.
+    disk_is_low: bool,
 }
 
 impl Seen {
+    /// Whether it could take over from this leader, and take what this one cannot.
+    pub(super) fn may_lead_instead(&self) -> bool {
+        !self.me && self.peer.voter && self.healthy && !self.disk_is_low
+    }
+
     fn is_gone(&self) -> bool {
         !self.me && matches!(self.status, None | Some(MemberStatus::Failed | MemberStatus::Left))
     }
@@ -96,7 +109,11 @@ fn wanted_change(
         healthy * 2 > voters
     };
     let silent = |seen: &Seen, timeouts: u32| seen.last_contact > election_timeout * timeouts;
-    let enough_remain = |seen: &Seen| !seen.peer.voter || voters > settings.min_quorum as usize;
+    let least_voters = match settings.min_quorum {
+        0 => LEAST_VOTERS,
+        set => set as usize,
+    };
+    let enough_remain = |seen: &Seen| !seen.peer.voter || voters > least_voters;
     let remove = |seen: &Seen, why| (Change::Remove { id: seen.id }, why);
 
     if let Some(left) = servers.iter().find(|seen| !seen.me && seen.status == Some(MemberStatus::Left)) {
@@ -130,9 +147,12 @@ impl Engine {
     pub(super) fn review_servers(&mut self, now: Time) -> Time {
         let settings = self.autopilot_settings();
         let servers = self.look_at_servers(now, &settings);
-        self.change_servers(now, &settings, &servers);
+        if !self.yield_for_room(now, &servers) {
+            self.change_servers(now, &settings, &servers);
+        }
         let stabilization = settings.server_stabilization_time;
-        let interval = (stabilization / LOOKS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+        let longest = if self.gossip.me().has_low_disk() { SETTLE } else { LONGEST_INTERVAL };
+        let interval = (stabilization / LOOKS).clamp(SHORTEST_INTERVAL, longest);
         // A learner gets its vote when its time is up, not at the first look after that.
         let ripening = servers.iter().filter(|seen| !seen.peer.voter && seen.healthy);
         let ripe = ripening.map(|seen| stabilization.saturating_sub(seen.stable_for)).filter(|left| !left.is_zero());
@@ -196,7 +216,7 @@ impl Engine {
         }
     }
 
-    fn name_of(&self, id: NodeId) -> String {
+    pub(super) fn name_of(&self, id: NodeId) -> String {
         self.gossip.member(id).map_or_else(|| UNKNOWN.to_owned(), |member| member.name.clone())
     }
 
@@ -255,6 +275,7 @@ impl Engine {
             healthy: me || alive && heard && !trails && match_index > LogIndex::ZERO,
             stable_for: Duration::ZERO,
             replaced,
+            disk_is_low: member.is_some_and(Member::has_low_disk),
             peer,
         }
     }
@@ -303,16 +324,36 @@ mod tests {
                 healthy: !dead && usize::from(number) <= well,
                 stable_for: Duration::ZERO,
                 replaced: false,
+                disk_is_low: false,
             }
         };
         (1..=5).map(seen).collect()
     }
 
     fn removed(servers: &[Seen]) -> Option<NodeId> {
-        match wanted_change(&AutopilotConfig::default(), TIMEOUT, servers, &[])?.0 {
+        removed_with(0, servers)
+    }
+
+    fn removed_with(min_quorum: u32, servers: &[Seen]) -> Option<NodeId> {
+        let settings = AutopilotConfig { min_quorum, ..AutopilotConfig::default() };
+        match wanted_change(&settings, TIMEOUT, servers, &[])?.0 {
             Change::Remove { id } => Some(id),
             Change::Add { .. } => None,
         }
+    }
+
+    #[test]
+    fn three_voters_are_kept_unless_fewer_are_asked_for() {
+        let dead = NodeId([5; 16]);
+        let five = five(4);
+        let last = |count: usize| &five[five.len() - count..];
+        assert_eq!([5, 4, 3].map(|voters| removed(last(voters))), [Some(dead), Some(dead), None]);
+        let asked = [1, 2, 3].map(|least| removed_with(least, last(3)));
+        assert_eq!(asked, [Some(dead), Some(dead), None]);
+        assert_eq!(removed_with(4, last(4)), None);
+        let mut learner = last(4).to_vec();
+        learner[3].peer.voter = false;
+        assert_eq!(removed(&learner), Some(dead), "no vote is lost with a learner");
     }
 
     #[test]

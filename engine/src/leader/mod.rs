@@ -1,6 +1,7 @@
 //! What the leader does besides the log: duties that start and stop together with leadership.
 
 mod autopilot;
+mod low_disk;
 mod reconcile;
 
 pub(crate) use reconcile::tagged_addresses;
@@ -10,6 +11,7 @@ use crate::Engine;
 use crate::door::{Notice, Output};
 use crate::operator::Order;
 use autopilot::Autopilot;
+use low_disk::Yielding;
 use quorate_protocol::{Member, NodeId, Term, Time};
 use std::collections::BTreeMap;
 
@@ -26,6 +28,8 @@ pub struct Leader {
     /// When the configuration of the servers is compared with the members next.
     next_review: Time,
     autopilot: Autopilot,
+    /// How the leadership was offered to others because the disk is low.
+    yielding: Yielding,
     /// What operators wait for.
     pub orders: Vec<Order>,
     /// Members for which a change of the catalogue is on its way, as they were when it was wanted.
@@ -54,6 +58,7 @@ impl Engine {
             next_pass: Time::NEVER,
             next_review: Time::NEVER,
             autopilot: Autopilot::default(),
+            yielding: Yielding::default(),
             orders: Vec::new(),
             reconciling: BTreeMap::new(),
         });

@@ -35,6 +35,8 @@ pub struct Agents {
     pub hung: BTreeSet<u8>,
     pub bootstrapped: Vec<Vec<NodeId>>,
     pub failed_syncs: usize,
+    /// Who told whom the hash of its state.
+    pub hashes_told: BTreeSet<(u8, u8)>,
 }
 
 pub fn id(number: u8) -> NodeId {
@@ -91,6 +93,9 @@ impl Agents {
                 }
                 Output::Message { message: Message::Raft(_), .. } if self.raft_is_lost => {}
                 Output::Message { to, message } => {
+                    if matches!(message, Message::StateHash { .. }) {
+                        self.hashes_told.insert((number, place(to.address)));
+                    }
                     let from = Origin { id: self.ids[&number], address: address(number) };
                     self.travelling.push_back((place(to.address), Input::Message { from, message }));
                 }

@@ -189,7 +189,6 @@ proptest! {
                 5 if dice.random_bool(0.3) => server.save_snapshot(now),
                 5 => {
                     let _ = server.raft.transfer_leadership(now, dice.random::<bool>().then(|| id(2)));
-                    server.raft.handle_unreachable(now, id(dice.random_range(0..6)));
                     let _ = dice.random_bool(0.02).then(|| server.raft.recover(now));
                 }
                 _ => {

@@ -2,8 +2,7 @@
 //!
 //! Messages are lost, doubled, delayed and overtaken; links are cut one way or both; disks are slow and lose what
 //! they had not finished; servers crash and come back, from a snapshot or without; clocks run up to 4 % fast or slow;
-//! voters are added and removed; leaders hand over; connections are reported lost. After every step the server that moved
-//! is checked:
+//! voters are added and removed; leaders hand over. After every step the server that moved is checked:
 //!
 //! * one leader per term, holding everything committed before;
 //! * equal index and term mean equal logs up to there;
@@ -439,20 +438,6 @@ impl World {
                 // What it sent had not left its machine.
                 self.events.retain(|_, event| !matches!(event, Event::Deliver { from, .. } if *from == n));
             }
-            for other in (1..=SERVERS).filter(|other| *other != n) {
-                if self.dice.random_bool(0.5) {
-                    self.lose_connection(other, n);
-                }
-            }
-        }
-    }
-
-    fn lose_connection(&mut self, n: u8, to: u8) {
-        let node = self.nodes.get_mut(&n).unwrap();
-        if node.up {
-            let now = node.time(self.now);
-            node.server.raft.handle_unreachable(now, id(to));
-            self.after(n);
         }
     }
 
