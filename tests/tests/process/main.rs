@@ -15,4 +15,5 @@ mod quick_start;
 mod refusals;
 mod servers;
 mod skip;
+mod snapshots;
 mod workload;
