@@ -7,6 +7,7 @@ mod agent;
 mod cluster;
 mod damage;
 mod disk_fails;
+mod examples;
 mod kills;
 mod locks;
 mod partitions;
