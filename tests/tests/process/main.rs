@@ -17,4 +17,5 @@ mod refusals;
 mod servers;
 mod skip;
 mod snapshots;
+mod stops;
 mod workload;
