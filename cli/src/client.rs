@@ -208,7 +208,15 @@ impl Client {
             401 | 403 => " Show a token that may do this with -token or -token-file.",
             429 => " Retry in a moment.",
             _ if said.contains("No cluster leader") => " Retry in a few seconds: servers are electing a leader.",
-            _ if said.contains("No known") => " Let the agent join servers: `quorate join ADDRESS`.",
+            _ if said.contains("No known") => {
+                " Are its servers running? `quorate members` shows whom it sees, `quorate join ADDRESS` joins others."
+            }
+            _ if said.contains("may or may not have happened") => " Look before you ask again.",
+            _ if said.contains("did not answer in time") => " Retry; `quorate members` shows which servers are alive.",
+            _ if said.contains("is shutting down") => " Start it again, or name another with -http-addr.",
+            _ if said.contains("was not found in the Raft configuration") => {
+                " `quorate operator raft list-peers` shows who is in it."
+            }
             _ if said.contains("No path to datacenter") => " `quorate catalog datacenters` lists what is known.",
             _ => "",
         };

@@ -528,6 +528,10 @@ fn refusals_say_what_to_do() {
         (500, "No cluster leader", "Retry in a few seconds"),
         (500, "No known Consul servers", "quorate join"),
         (500, "No path to datacenter", "quorate catalog datacenters"),
+        (500, "leadership lost while committing log: the write may or may not have happened", "Look before"),
+        (500, "rpc error: the server did not answer in time", "quorate members"),
+        (500, "agent is shutting down", "-http-addr"),
+        (500, "id \"x\" was not found in the Raft configuration", "list-peers"),
         (403, "Permission denied", "-token"),
         (429, "", "Retry in a moment"),
     ] {

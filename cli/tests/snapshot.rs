@@ -67,6 +67,15 @@ fn what_is_not_whole_does_not_replace_what_is() {
         assert_eq!(std::fs::read(&file).unwrap(), whole);
         assert_eq!(directory.names(), ["backup.snap"], "nothing half is left");
     }
+    // A directory is found out before the servers are troubled.
+    let place = directory.file("");
+    for (line, next) in
+        [("save", "Name a file in it"), ("restore", "Name a readable file"), ("inspect", "Name a readable file")]
+    {
+        let ended = quorate(&format!("snapshot {line} {place}"), &[]);
+        assert!(ended.code == 1 && ended.err.contains("is a directory") && ended.err.contains(next), "{ended:?}");
+        assert!(ended.asked.is_empty() && directory.names() == ["backup.snap"], "{ended:?}");
+    }
     let nowhere = quorate("snapshot save /no/such/place/backup.snap", &[]);
     assert!(nowhere.code == 1 && nowhere.err.contains("can be written") && nowhere.asked.is_empty(), "{nowhere:?}");
 }

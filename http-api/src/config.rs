@@ -24,8 +24,7 @@ pub struct Config {
     pub txn_max_ops: usize,
     /// The largest transaction in bytes (`limits.txn_max_req_len`): Consul's 512 KiB. A larger `max_value_size` raises it.
     pub txn_max_req_len: usize,
-    /// The shortest TTL of a session (`session_ttl_min`): Consul's 10 s. Shorter ones, from 1 s, cost the log a write for
-    /// each renewal, and end sessions of clients that only paused.
+    /// The shortest TTL of a session (`session_ttl_min`).
     pub session_ttl_min: Duration,
     /// How long a blocking read waits where `wait` is not given (`default_query_time`).
     pub default_query_time: Duration,
@@ -51,7 +50,7 @@ impl Default for Config {
             max_body_size: 512 * 1024,
             txn_max_ops: 128,
             txn_max_req_len: 512 * 1024,
-            session_ttl_min: Duration::from_secs(10),
+            session_ttl_min: quorate_protocol::session::USUAL_MIN_TTL,
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),
             pretty: false,

@@ -62,6 +62,7 @@ impl Error {
             Error::Cluster(refusal) => match refusal {
                 Refusal::NotFound(_) => StatusCode::NOT_FOUND,
                 Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+                // Consul's client for Go looks for "500" in an error before it asks again.
                 Refusal::NoLeader
                 | Refusal::NoServers
                 | Refusal::NoPathToDatacenter

@@ -42,6 +42,13 @@ pub const MAX_LOCK_DELAY: Duration = Duration::from_secs(60);
 /// The longest TTL.
 pub const MAX_TTL: Duration = Duration::from_secs(86_400);
 
+/// The shortest TTL unless `session_ttl_min` says otherwise: Consul's. Shorter ones cost the log a write for each renewal, and end sessions
+/// of clients that only paused.
+pub const USUAL_MIN_TTL: Duration = Duration::from_secs(10);
+
+/// The least that `session_ttl_min` may say: with shorter ones the log would hold little but renewals.
+pub const LEAST_MIN_TTL: Duration = Duration::from_secs(1);
+
 /// What becomes of the keys that a session held when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub enum Behavior {

@@ -6,7 +6,7 @@ use super::keys::cut;
 use super::{ConfigError, File, GossipKey};
 use quorate_engine::SnapshotPolicy;
 use quorate_protocol::go::format_duration;
-use quorate_protocol::session::MAX_TTL;
+use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
 use quorate_protocol::{CheckDefinition, NodeId, Service};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -166,16 +166,14 @@ const SERF_LAN_PORT: u16 = 8301;
 /// Consul's ports for clients.
 const HTTP_PORT: u16 = 8500;
 const DNS_PORT: u16 = 8600;
-/// Consul's default and ours: a value is a whole entry of the log, copied to every server.
-const KV_MAX_VALUE_SIZE: usize = 512 * 1024;
+/// Unless configured otherwise.
+const KV_MAX_VALUE_SIZE: usize = quorate_protocol::kv::MAX_VALUE_SIZE;
 /// What the store of any server refuses whatever is configured: no configuration may promise more.
 const KV_MAX_VALUE_SIZE_LIMIT: usize = quorate_store::MAX_VALUE_SIZE;
 /// The body of a transaction, in bytes (Consul: 512 KiB). Base64 makes values a third longer, and several share it.
 const TXN_MAX_REQ_LEN: Range<usize> = Range { usual: 512 * 1024, least: 1024, most: 1024 * 1024 };
 /// Operations of a transaction (Consul: 128).
 const TXN_MAX_OPS: Range<usize> = Range { usual: 128, least: 1, most: quorate_store::MAX_TXN_OPERATIONS };
-/// The shortest TTL of a session unless configured otherwise (Consul: 10 s).
-const SESSION_TTL_MIN: Duration = Duration::from_secs(10);
 
 /// A usual value and its limits.
 struct Range<T> {
@@ -652,9 +650,13 @@ impl Checks {
 
     fn session_ttl_min(&self, least: Option<Duration>) -> Result<Duration, ConfigError> {
         match least {
-            None => Ok(SESSION_TTL_MIN),
-            Some(least) if (Duration::from_secs(1)..=MAX_TTL).contains(&least) => Ok(least),
-            Some(other) => Err(self.refuse("session_ttl_min", format_duration(other), "use 1s to 24h; 10s is usual")),
+            None => Ok(USUAL_MIN_TTL),
+            Some(least) if (LEAST_MIN_TTL..=MAX_TTL).contains(&least) => Ok(least),
+            Some(other) => {
+                let [least, most, usual] = [LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL].map(format_duration);
+                let remedy = format!("use {least} to {most}; {usual} is usual");
+                Err(self.refuse("session_ttl_min", format_duration(other), remedy))
+            }
         }
     }
 

@@ -241,6 +241,14 @@ fn refusals_name_the_key_the_value_the_place_and_the_remedy() {
     refused("-dev -serf-lan-port -1", "{}", &["ports.serf_lan is -1", "cannot be turned off"]);
     refused("-dev -dns-port 8500", "{}", &["ports.dns is 8500 (by -dns-port)", "HTTP uses 127.0.0.1:8500"]);
     refused("-dev", r#"{"ports": {"dns": 8301}}"#, &["ports.dns is 8301 (in a.json)", "gossip uses 127.0.0.1:8301"]);
+    // The store.
+    refused(
+        "-dev",
+        r#"{"session_ttl_min": "500ms"}"#,
+        &["session_ttl_min is 500ms (in a.json)", "1s to 24h", "10s is usual"],
+    );
+    refused("-dev", r#"{"limits": {"kv_max_value_size": 0}}"#, &["limits.kv_max_value_size is 0", "524288 is usual"]);
+    refused("-dev", r#"{"raft_snapshot_threshold": 1}"#, &["raft_snapshot_threshold is 1", "use 16 to", "is usual"]);
     // The key.
     refused("-bind 10.0.0.1", "{}", &["encrypt is not set", "quorate keygen", "-bind=127.0.0.1"]);
     refused("", "{}", &["encrypt is not set", "0.0.0.0", "quorate keygen"]);

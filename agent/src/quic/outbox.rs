@@ -13,6 +13,7 @@ use super::shared::{Phase, Shared, code, lock};
 use bytes::Bytes;
 use quinn::SendStream;
 use quorate_protocol::wire::stream::{Destination, Lane, MAX_FRAME, Message};
+use quorate_protocol::{Refusal, Reply};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,9 +37,23 @@ impl Outboxes {
     }
 }
 
-/// Queues a message, in an outbox that is made and started where there is none.
+/// Queues a message, in an outbox that is made and started where there is none. A reply that is too long becomes a refusal: without one,
+/// whoever asked would wait in vain.
 pub(super) fn send(shared: &Arc<Shared>, to: Destination, message: &Message) {
-    queue(shared, to, message.lane(), message.encode().into());
+    let frame = message.encode();
+    match message {
+        Message::ForwardReply { id, .. } if frame.len() > MAX_FRAME => {
+            shared.counters.add(Counter::MessagesTooLong);
+            let why = format!(
+                "the answer has {} bytes, and at most {MAX_FRAME} pass from one agent to another: ask for a smaller prefix, or in pages \
+                 (?limit and ?start-after)",
+                frame.len()
+            );
+            let refusal = Message::ForwardReply { id: *id, reply: Box::new(Reply::Refused(Refusal::Invalid(why))) };
+            queue(shared, to, refusal.lane(), refusal.encode().into());
+        }
+        _ => queue(shared, to, message.lane(), frame.into()),
+    }
 }
 
 /// Queues an encoded message in a lane.

@@ -3,7 +3,7 @@
 use super::*;
 use quinn::udp::{Transmit, UdpSocketState};
 use quorate_protocol::wire::stream::Lane;
-use quorate_protocol::{Answer, LogIndex, Reply};
+use quorate_protocol::{Answer, LogIndex, Refusal, Reply};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 
@@ -112,15 +112,21 @@ async fn messages_arrive_in_the_order_of_their_lane_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_frame_of_ten_mebibytes_passes_and_one_above_the_limit_is_counted() {
+async fn a_reply_of_ten_mebibytes_passes_and_one_above_the_limit_is_refused() {
     let (a, mut b) = (Agent::new(1), Agent::new(2));
     let long = long_request(1, 10 << 20);
     a.transport.send(b.by_id(), long.clone());
     assert_eq!(b.message().await.1, long);
     a.transport.send(b.by_id(), long_request(2, 33 << 20));
-    a.transport.send(b.by_id(), request(3));
-    assert_eq!(b.message().await.1, request(3));
+    let Message::ForwardReply { id: 2, reply } = b.message().await.1 else { panic!("no reply") };
+    let Reply::Refused(Refusal::Invalid(why)) = *reply else { panic!("{reply:?}") };
+    assert!(why.contains("the answer has 3460") && why.contains("in pages"), "{why}");
     assert_eq!(a.count("messages_too_long"), 1);
+    // What nobody waits for is only counted.
+    a.send_in(Lane::Gossip, b.by_id(), long_request(3, 33 << 20));
+    a.transport.send(b.by_id(), request(4));
+    assert_eq!(b.message().await.1, request(4));
+    assert_eq!(a.count("messages_too_long"), 2);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod archive;
 mod progress;
+mod unverified;
 
 use crate::client::{self, Client};
 use crate::command::Surroundings;
@@ -10,10 +11,10 @@ use crate::table;
 use archive::Archive;
 use clap::{Arg, ArgMatches, Command};
 use progress::{Counted, Progress};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use unverified::Unverified;
 
 const PATH: &str = "/v1/snapshot";
 
@@ -113,6 +114,9 @@ fn told(text: &str) -> &str {
 
 /// Reads a whole snapshot and verifies it.
 fn read(name: &Path) -> Result<Archive, Failure> {
+    if name.is_dir() {
+        return Err(unreadable(name, &io::ErrorKind::IsADirectory.into()));
+    }
     let file = File::open(name).map_err(|error| unreadable(name, &error))?;
     Archive::verify(io::BufReader::new(file)).map_err(|why| {
         Failure::new(format!(
@@ -124,50 +128,4 @@ fn read(name: &Path) -> Result<Archive, Failure> {
 
 fn unreadable(name: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("Error reading the snapshot {}: {error}. Name a readable file.", name.display()))
-}
-
-/// A file beside the one that is wanted, which goes unless it is kept.
-struct Unverified {
-    name: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl Unverified {
-    fn create(wanted: &Path) -> Result<Unverified, Failure> {
-        let mut name = wanted.as_os_str().to_owned();
-        name.push(".unverified");
-        let name = PathBuf::from(name);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&name);
-        let file = file.map_err(|error| {
-            Failure::new(format!("Error creating {}: {error}. Name a file that can be written.", name.display()))
-        })?;
-        Ok(Unverified { name, file, kept: false })
-    }
-
-    /// Reads back what was written, and gives it the wanted name if it is whole: it is on the disk then, and so is its name.
-    fn keep(mut self, wanted: &Path) -> Result<Archive, Failure> {
-        let failed = |error: io::Error| Failure::new(format!("Error saving {}: {error}.", wanted.display()));
-        self.file.sync_all().map_err(failed)?;
-        let archive = File::open(&self.name).map_err(failed)?;
-        let archive = Archive::verify(io::BufReader::new(archive)).map_err(|why| {
-            Failure::new(format!(
-                "Error saving a snapshot: what the agent sent is not whole: {why}. Nothing was kept; save again."
-            ))
-        })?;
-        std::fs::rename(&self.name, wanted).map_err(failed)?;
-        self.kept = true;
-        let directory = wanted.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)?;
-        Ok(archive)
-    }
-}
-
-impl Drop for Unverified {
-    fn drop(&mut self) {
-        if !self.kept {
-            // What cannot be removed bears a name that says what it is.
-            let _ = std::fs::remove_file(&self.name);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! A program that registers itself, reports that it is well, and prints who else offers the same service as that changes.
 //!
 //! ```text
-//! cargo run -p quorate-examples --bin register_and_watch -- 8081     # in one terminal
+//! cargo run -p quorate-examples --bin register_and_watch -- 8081     # in one terminal; the agent as in the other examples
 //! cargo run -p quorate-examples --bin register_and_watch -- 8082     # in another: the first prints it
 //! ```
 //!
@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 
-const AGENT: &str = "http://127.0.0.1:8500";
 const SERVICE: &str = "worker";
 
 fn main() -> Result<()> {
@@ -45,7 +44,7 @@ fn watch() -> Result<()> {
     let mut index = 0;
     let mut before = Vec::new();
     loop {
-        let question = format!("{AGENT}/v1/health/service/{SERVICE}?passing&wait=60s&index={index}");
+        let question = agent(&format!("/v1/health/service/{SERVICE}?passing&wait=60s&index={index}"));
         let mut answer = ureq::get(&question).call().context("watching")?;
         let next = answer.headers().get("x-consul-index").and_then(|value| value.to_str().ok()?.parse().ok());
         // An index that goes back means another history: start over.
@@ -66,5 +65,13 @@ fn address(instance: &Value) -> String {
 }
 
 fn put(path: &str, body: &str) -> Result<()> {
-    ureq::put(format!("{AGENT}{path}")).send(body).map(|_| ()).context(path.to_owned())
+    ureq::put(agent(path)).send(body).map(|_| ()).context(path.to_owned())
+}
+
+/// Where a path of the agent is.
+fn agent(path: &str) -> String {
+    let given = ["QUORATE_HTTP_ADDR", "CONSUL_HTTP_ADDR"].iter().find_map(|name| std::env::var(name).ok());
+    let address = given.unwrap_or_else(|| "127.0.0.1:8500".to_owned());
+    let address = address.strip_prefix("http://").unwrap_or(&address);
+    format!("http://{}{path}", address.trim_end_matches('/'))
 }

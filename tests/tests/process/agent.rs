@@ -16,19 +16,20 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The path of the binary, built on first use.
 pub fn binary() -> Result<PathBuf> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let built = BINARY.get_or_init(|| build("quorate-agent", "quorate").map_err(|error| format!("{error:#}")));
     built.clone().map_err(anyhow::Error::msg)
 }
 
-fn build() -> Result<PathBuf> {
+/// Builds a program of the workspace, where that was not done yet; gives its path.
+pub fn build(package: &str, program: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "quorate-agent", "--bin", "quorate", "--message-format=json"])
+        .args(["build", "--quiet", "-p", package, "--bin", program, "--message-format=json"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stderr(Stdio::inherit())
         .output()
         .context("cargo build")?;
-    ensure!(output.status.success(), "the binary could not be built");
+    ensure!(output.status.success(), "{program} could not be built");
     let executable = output
         .stdout
         .split(|byte| *byte == b'\n')
