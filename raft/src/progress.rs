@@ -109,7 +109,9 @@ impl Progress {
         match &mut self.mode {
             Mode::Probe { asked } => *asked = Some(now),
             Mode::Replicate(window) if entries.is_empty() => {
-                if !std::mem::take(&mut window.nudge) && !(tell && commit > self.told_commit) {
+                let nudged = std::mem::take(&mut window.nudge);
+                let tells = tell && commit > self.told_commit;
+                if !nudged && !tells {
                     return None;
                 }
             }
