@@ -22,7 +22,7 @@ fn hold(seeds: impl IntoIterator<Item = u64>) -> Happened {
 
 /// What a part of the fixed range must have seen at the least: about half of what the four parts saw when this was measured.
 const AT_LEAST: [(Happening, u64); 22] = [
-    (Happening::Term, 1200),
+    (Happening::Term, 1000),
     (Happening::StatesCompared, 150_000),
     (Happening::WriteAcknowledged, 60_000),
     (Happening::Session, 2000),
@@ -31,19 +31,19 @@ const AT_LEAST: [(Happening, u64); 22] = [
     (Happening::Expired, 2500),
     (Happening::Transaction, 6500),
     (Happening::ChangeStreamed, 65_000),
-    (Happening::StreamCompacted, 50),
+    (Happening::StreamCompacted, 65),
     (Happening::SnapshotSaved, 1500),
-    (Happening::SnapshotInstalled, 30),
+    (Happening::SnapshotInstalled, 45),
     (Happening::LogCompacted, 1500),
     (Happening::StartFromSnapshot, 600),
-    (Happening::CrashWhileSaving, 5),
-    (Happening::Transfer, 400),
+    (Happening::CrashWhileSaving, 7),
+    (Happening::Transfer, 250),
     (Happening::DiskLost, 20),
-    (Happening::ServerLeft, 20),
+    (Happening::ServerLeft, 15),
     (Happening::FailedFlush, 120),
     (Happening::SavedForPeople, 330),
-    (Happening::Restored, 7),
-    (Happening::HistoryExplained, 750),
+    (Happening::Restored, 10),
+    (Happening::HistoryExplained, 650),
 ];
 
 /// Runs a part of the fixed range, and sees to it that it was not empty of what it is to prove.

@@ -193,8 +193,8 @@ impl Clients {
     }
 
     /// A request to wait for a lock has ended. What it may have done without telling: the leader writes acquires for it, gives up what it gets for
-    /// somebody who has gone, and an agent that loses sight of it asks `again`, so that there may be a grant beside the one that was told.
-    pub(super) fn wait_ended(&mut self, place: Place, asked: Op, again: bool) {
+    /// somebody who has gone, and an agent that loses sight of it asks again, so that there may be `untold` acquires beside the one that was told.
+    pub(super) fn wait_ended(&mut self, place: Place, asked: Op, untold: usize) {
         let Call::Acquire { session, value } = asked.call else { return };
         let give_up = Op { call: Call::GiveUp { session, value }, ..asked.clone() };
         let history = &mut self.keys[place.key].history;
@@ -205,7 +205,8 @@ impl Clients {
         }
         let is_open = op.call == asked.call && op.result.is_none();
         history.extend(is_open.then(|| give_up.clone()));
-        history.extend(again.then_some([asked, give_up]).into_iter().flatten());
+        history.extend(std::iter::repeat_n(asked, untold));
+        history.extend((untold > 0).then_some(give_up));
     }
 
     fn last_place(&self, key: usize) -> Place {

@@ -311,7 +311,9 @@ impl Clients {
                 if let Some((place, op)) = waited {
                     // It got the key by an earlier try.
                     let is_late = matches!(reply, Reply::Written { outcome: Outcome::Acquired { token }, index } if token < index);
-                    self.wait_ended(place, op, asked_anew || is_late);
+                    // And where it was asked twice, the other way may still come to it.
+                    let untold = usize::from(asked_anew || is_late) + usize::from(asked_anew && is_late);
+                    self.wait_ended(place, op, untold);
                 }
                 learnt.news = self.lock_answered(now, asked, client, step, reply);
             }
@@ -373,7 +375,7 @@ impl Clients {
             }
             Purpose::Lock(step, places) => {
                 if let Some((place, op)) = self.wait_of(&step, &places) {
-                    self.wait_ended(place, op, open.asked_anew);
+                    self.wait_ended(place, op, usize::from(open.asked_anew));
                 }
                 None
             }
