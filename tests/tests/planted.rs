@@ -13,19 +13,25 @@ use quorate_tests::{Options, World};
 const SEEDS: u64 = 60;
 
 /// Defects of Raft, each with a seed that shows it.
-const OF_RAFT: [(Raft, u64); 7] = [
+const OF_RAFT: [(Raft, u64); 6] = [
     (Raft::LeaseWithoutEnd, 1),
     (Raft::AcknowledgedBeforeWritten, 0),
     (Raft::VoteNotWritten, 0),
-    (Raft::SnapshotWithoutConfiguration, 0),
     (Raft::EarlierTermCounted, 3),
     (Raft::OwnDiskCountedEarly, 0),
     (Raft::TransferKeepsLease, 10),
 ];
 
 /// Those for which no seed of this world is known yet. Raft's own tests see them (`raft/src/tests/planted.rs`).
-const NOT_CAUGHT: [Raft; 4] =
-    [Raft::ReadJoinsRound, Raft::PromiseForgotten, Raft::AppendCutsOff, Raft::InstallKeepsSuffix];
+const NOT_CAUGHT: [Raft; 5] = [
+    // The engine gathers reads itself and never asks for a second round while one is under way.
+    Raft::ReadJoinsRound,
+    Raft::PromiseForgotten,
+    // A snapshot without any voter is not well-formed, so none is made at all.
+    Raft::SnapshotWithoutConfiguration,
+    Raft::AppendCutsOff,
+    Raft::InstallKeepsSuffix,
+];
 
 /// The defects of the store, each with a seed that shows it. The store alone shows them too (`tests/store.rs`).
 const OF_THE_STORE: [(Store, u64); 6] = [
