@@ -85,6 +85,8 @@ pub struct Process {
     pub persisted: u64,
     /// What its store had applied when it was looked at last.
     pub applied: LogIndex,
+    /// When it applied the first entry since its start.
+    pub applies_since: Option<Time>,
     /// Its probes, by check, each with a number that tells it from an earlier one of the same check.
     pub probes: BTreeMap<String, (CheckDefinition, u64)>,
 }
@@ -179,6 +181,7 @@ impl Agent {
             handed: 0,
             persisted: 0,
             applied: LogIndex::ZERO,
+            applies_since: None,
             probes: BTreeMap::new(),
         });
         Ok(())

@@ -168,7 +168,11 @@ impl Observer {
         self.read_on(now, applied, log, store)?;
         self.states.applied(agent.number, applied, store.hash())?;
         self.ask(agent.number, applied, store)?;
+        let was_read = process.applied == LogIndex::ZERO && applied == agent.disk.covered().0;
         process.applied = applied;
+        if !was_read {
+            process.applies_since.get_or_insert(now);
+        }
         Ok(())
     }
 
@@ -340,7 +344,8 @@ impl Observer {
     pub fn look(&mut self, now: Time, leader: Option<&Agent>, awake: &[&Agent]) -> Checked {
         self.requests.check(now)?;
         let leads = leader.filter(|leader| leader.is_awake());
-        let lives = leads.and_then(|leader| Some((leader.number, leader.process.as_ref()?.clock.started())));
+        // What is behind its snapshot, a server that starts knows only once a leader has told it how far that is committed.
+        let lives = leads.and_then(|leader| Some((leader.number, leader.process.as_ref()?.applies_since?)));
         self.ends.look(now, lives, &self.model.state().timers, |index| self.model.applied_at(index))?;
         let (Some(leader), Some(view)) = (leader.filter(|leader| leader.is_awake()), view_of(leader)) else {
             return Ok(());
