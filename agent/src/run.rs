@@ -130,7 +130,11 @@ async fn run(config: Config) -> Result<End> {
         return Err(error);
     }
 
-    let end = drive.await.context("the engine's thread broke")?;
+    let Ok(end) = drive.await else {
+        // The disk's thread may be writing still: nobody else is to open the directory before this process is gone.
+        std::mem::forget(kept.lock);
+        anyhow::bail!("the engine's thread broke");
+    };
     drop(kept.lock);
     let _ = stop.send(true);
     serving.await;

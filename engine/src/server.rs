@@ -388,8 +388,8 @@ impl Engine {
             self.notice_own_term(now, entry.term);
         }
         if restored {
-            // It brought the nodes as they were once.
-            self.reconcile_all(now);
+            // It brought the nodes as they were once, and undid what was written a moment before.
+            self.reconcile_anew(now);
         }
         self.announce_cluster(now);
         self.end_orders();

@@ -2,7 +2,7 @@
 
 use super::archive::Archive;
 use crate::failure::Failure;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::emulate_default_handler;
 use std::fs::{File, OpenOptions};
@@ -67,7 +67,7 @@ impl Drop for Unverified {
 
 /// Removes the file when somebody interrupts, and ends as one who was: a script around it stops too.
 fn remove_on_signal(name: PathBuf) -> Result<Handle, Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+    let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Failure::new(format!("Error listening to signals: {error}.")))?;
     let handle = signals.handle();
     thread::spawn(move || {

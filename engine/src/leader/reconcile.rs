@@ -114,6 +114,9 @@ impl Engine {
         let Some((member, write)) = with_former.or_else(|| Some((member.clone(), desired(member, &view)?))) else {
             return;
         };
+        if leader.reconciling.contains_key(&member.id) {
+            return;
+        }
         let source = Source::Own(Own::Reconcile(member.id));
         leader.reconciling.insert(member.id, member);
         self.dispatch(now, Job { source, request: Request::here(Ask::Write(write)), hops: 0, arrived: now });
@@ -123,7 +126,8 @@ impl Engine {
     pub(crate) fn handle_reconcile_reply(&mut self, now: Time, id: NodeId, reply: Reply) {
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
         let wanted_for = leader.reconciling.remove(&id);
-        if let Some(former) = wanted_for.as_ref().filter(|former| former.status == MemberStatus::Failed) {
+        let done = matches!(reply, Reply::Written { outcome: Outcome::Done, .. });
+        if let Some(former) = wanted_for.as_ref().filter(|former| done && former.status == MemberStatus::Failed) {
             // Whoever has its name now was refused it until now.
             let namesake = |other: &&Member| other.name == former.name && other.id != former.id && other.is_alive();
             let namesake = self.gossip.members().find(namesake).cloned();
@@ -145,6 +149,14 @@ impl Engine {
             // Lost leadership, or busy: the next pass, here or at the next leader, asks again.
             _ => {}
         }
+    }
+
+    /// Compares all, also those for whom a change is under way: it may have been undone.
+    pub(crate) fn reconcile_anew(&mut self, now: Time) {
+        if let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) {
+            leader.reconciling.clear();
+        }
+        self.reconcile_all(now);
     }
 
     /// Compares every member with the catalogue, and every node that an agent once made with the members.
