@@ -11,7 +11,7 @@ use crate::checks::local_services_reach_catalog::{self, LocalServicesReachCatalo
 use crate::checks::lock_has_one_owner::{self, LockHasOneOwner};
 use crate::checks::logs_match::{Held, Logs};
 use crate::checks::members_converge_after_heal::{self, Expected, Fate};
-use crate::checks::no_wakeup_lost::NoWakeupLost;
+use crate::checks::no_wakeup_lost::{Known, NoWakeupLost};
 use crate::checks::nothing_acknowledged_is_lost::NothingAcknowledgedIsLost;
 use crate::checks::one_leader_per_term::OneLeaderPerTerm;
 use crate::checks::reads_are_confirmed::ReadsAreConfirmed;
@@ -30,7 +30,7 @@ use quorate_engine::Ticket;
 use quorate_protocol::raft::{LogEntry, Payload, RaftBody, RaftMessage};
 use quorate_protocol::wire::log::decode_write;
 use quorate_protocol::{
-    Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, RestoreWrite, Row, Term, Time, Write,
+    Answer, Ask, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, RestoreWrite, Row, Term, Time, Write,
 };
 use quorate_raft::Persist;
 use quorate_store::{Store, View};
@@ -156,6 +156,10 @@ impl Observer {
     pub fn stepped(&mut self, now: Time, agent: &mut Agent) -> Checked {
         let Some(process) = &mut agent.process else { return Ok(()) };
         let (Some(store), Some(raft)) = (process.engine.store(), process.engine.raft()) else { return Ok(()) };
+        if process.leads == Some(raft.term()) {
+            // Answers of one that was given its vote since count as well.
+            self.rounds.count(agent.number, raft.term(), raft.configuration().voters(), agent.id);
+        }
         let applied = store.applied_index();
         if applied == process.applied {
             return Ok(());
@@ -221,8 +225,15 @@ impl Observer {
             self.locks.asked_to_end(now, asked.ticket.0, ending);
         }
         if let Some((read, seen)) = &asked.watch {
-            let answer = view_of(leader).map(|view| view.read(read));
-            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, answer);
+            let is_stale = matches!(&asked.request.ask, Ask::Read(read) if read.consistency == Consistency::Stale);
+            // A server that is a little behind the leader, and is asked for its own state, has not given what the leader has now; but what is not
+            // there has the same answer on both.
+            let known = match view_of(leader).map(|view| view.read(read)) {
+                Some((answer, index)) if is_stale || index <= *seen => Known::Answer(answer),
+                Some(_) => Known::TooLittle,
+                None => Known::Whatever,
+            };
+            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, known);
         }
     }
 

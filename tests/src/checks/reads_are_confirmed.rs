@@ -37,6 +37,15 @@ impl ReadsAreConfirmed {
         let answered = self.answered.entry((agent, term)).or_default();
         let last = answered.entry(from).or_default();
         *last = sent.max(*last);
+        self.count(agent, term, voters, me);
+    }
+
+    /// Counts what was answered to a leader who has these voters now.
+    ///
+    /// An answer that a server gave before it had a vote counts: of the voters of that time all but one of the same number have answered, too, and
+    /// without them nobody else could have been elected.
+    pub fn count(&mut self, agent: usize, term: Term, voters: impl Iterator<Item = NodeId>, me: NodeId) {
+        let Some(answered) = self.answered.get(&(agent, term)) else { return };
         let of = |voter| if voter == me { Time::NEVER } else { answered.get(&voter).copied().unwrap_or_default() };
         let mut times: Vec<Time> = voters.map(of).collect();
         times.sort_unstable();
