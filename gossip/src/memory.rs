@@ -136,8 +136,8 @@ mod tests {
     fn digests_are_equal_where_what_is_remembered_is() {
         let (mut a, mut b) = (Memory::new(), Memory::new());
         let last = 2 * MAX_EVENTS as u64;
-        (1..=last).for_each(|n| drop(a.learn(n, id(n), ())));
-        (MAX_EVENTS as u64 / 2..=last).rev().for_each(|n| drop(b.learn(n, id(n), ())));
+        (1..=last).for_each(|n| assert_eq!(a.learn(n, id(n), ()), Heard::News));
+        (MAX_EVENTS as u64 / 2..=last).rev().for_each(|n| assert!(b.learn(n, id(n), ()) != Heard::Known));
         assert_eq!(a.digest(), b.digest());
         b.learn(last + 1, id(0), ());
         assert!(a.digest() != b.digest());

@@ -27,8 +27,8 @@ fn heard(world: &World, name: &str) -> usize {
 #[test]
 fn an_event_is_heard_by_all_at_once_and_once() {
     // Where a quarter of all datagrams is lost, the last ones may hear it by the exchange of full state.
-    for (agents, loss, within) in [(1, 0, 0), (2, 0, 200), (32, 0, 300), (32, 25, 40_000), (64, 5, 700)] {
-        for seed in 0..3 {
+    for (agents, loss, within) in [(1, 0, 0), (2, 0, 200), (32, 0, 300), (32, 5, 700), (32, 25, 40_000)] {
+        for seed in 0..2 {
             let mut world = World::joined(agents, seed);
             world.loss_percent = loss;
             let event = fire(&mut world, agents / 2, "deploy").unwrap();
