@@ -4,8 +4,8 @@ use crate::fake::*;
 use axum::body::Body;
 use http::Request;
 use quorate_protocol::{
-    AgentEvent, EventFilter, EventId, LocalRequest, LogIndex, Member, MemberStatus, NodeId, Refusal, Reply, UserEvent,
-    Wait,
+    AgentEvent, Ask, EventFilter, EventId, LocalRequest, LogIndex, Member, MemberStatus, NodeId, Refusal, Reply,
+    UserEvent, Wait,
 };
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn what_happens_is_followed() {
         .asked
         .iter()
         .map(|request| match &request.ask {
-            quorate_protocol::Ask::Local(LocalRequest::Happened { after, timeout }) => (*after, timeout.as_secs()),
+            Ask::Local(LocalRequest::Happened { after, timeout }) => (*after, timeout.as_secs()),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -114,7 +114,8 @@ async fn what_happens_is_followed() {
 async fn a_follower_resumes_where_it_broke_off_and_bad_wishes_are_refused() {
     let request = Request::get("/v1/agent/events").header("Last-Event-ID", "41").body(Body::empty()).unwrap();
     let seen = send(request, [happened(vec![], 41, false), Reply::Refused(Refusal::Stopping)]).await;
-    assert_eq!(seen.local(), &LocalRequest::Happened { after: Some(41), timeout: Duration::ZERO });
+    let first = LocalRequest::Happened { after: Some(41), timeout: Duration::ZERO };
+    assert_eq!(seen.asked[0].ask, Ask::Local(first));
     let bad = call("GET /v1/agent/events?type=member-jion", "", []).await;
     assert_eq!(bad.status, 400);
     assert!(bad.body.contains("member-jion") && bad.body.contains("member-join"), "{}", bad.body);
