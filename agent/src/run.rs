@@ -254,11 +254,14 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         version: VERSION.to_owned(),
         node_meta: config.node_meta.clone(),
         keyring: Keyring::from_secret(config.key.bytes()).context("the gossip key")?,
-        timing: match config.gossip_profile {
-            GossipProfile::Lan => Timing::lan(),
-            GossipProfile::LanCalm => Timing::lan_calm(),
-            GossipProfile::Wan => Timing::wan(),
-            GossipProfile::Local => Timing::local(),
+        timing: Timing {
+            reap_after: config.reconnect_timeout,
+            ..match config.gossip_profile {
+                GossipProfile::Lan => Timing::lan(),
+                GossipProfile::LanCalm => Timing::lan_calm(),
+                GossipProfile::Wan => Timing::wan(),
+                GossipProfile::Local => Timing::local(),
+            }
         },
         join,
         server,

@@ -4,6 +4,7 @@ use crate::codec::Codec;
 use crate::config::{Config, Timing};
 use crate::event::{MemberEvent, MemberEventKind};
 use crate::identity::Identity;
+use crate::news::Announcements;
 use crate::rumours::Rumours;
 use crate::seal::Seal;
 use crate::seeds::Seeds;
@@ -12,9 +13,11 @@ use crate::table::Table;
 use crate::timers::Timers;
 use bytes::Buf;
 use foca::{Codec as _, State};
-use quorate_protocol::wire::gossip::{GossipMessage, MAX_DATAGRAM, MemberRecord, Rumour, Stamp, check_tags};
+use quorate_protocol::wire::gossip::{
+    GossipMessage, MAX_DATAGRAM, MemberRecord, PushPull, Rumour, Stamp, check_tags, kind,
+};
 use quorate_protocol::wire::stream::{Destination, Origin};
-use quorate_protocol::{Member, MemberStatus, NodeId, Time};
+use quorate_protocol::{Member, MemberStatus, NodeId, Time, UserEvent};
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
@@ -52,6 +55,8 @@ pub enum Output {
     },
     /// The view changed.
     Event(MemberEvent),
+    /// Somebody, perhaps this agent, sent out an event. It comes once, and in no order.
+    UserEvent(UserEvent),
     /// A seed answered.
     Joined {
         /// The address as it was given to [`Gossip::join`].
@@ -78,6 +83,7 @@ pub struct Gossip {
     pub(crate) table: Table,
     pub(crate) seal: Seal,
     pub(crate) seeds: Seeds,
+    pub(crate) news: Announcements,
     pub(crate) timers: Timers<Due>,
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
@@ -88,7 +94,7 @@ pub struct Gossip {
     fetch_is_set: bool,
     sync_is_set: bool,
     outbid_at: Option<Time>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
 
@@ -115,6 +121,8 @@ pub(crate) enum Due {
     Fetch,
     /// What another declared down is down, if it has not refuted this suspicion.
     Verdict { identity: Identity, incarnation: u16 },
+    /// User events are passed on.
+    News,
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -139,6 +147,7 @@ impl Gossip {
             rumours,
             table: Table::new(timing.reap_after),
             seal: Seal::new(keyring, label, &identity, seed),
+            news: Announcements::new(),
             seeds: Seeds::new(timing.join_retry, timing.join_retry_max),
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
@@ -171,8 +180,9 @@ impl Gossip {
         if self.phase != Phase::Running {
             return;
         }
-        match self.seal.open_swim(now, bytes) {
-            Ok(packet) => {
+        match self.seal.open(now, bytes) {
+            Ok((kind::NEWS, packet)) => self.handle_news(now, &packet),
+            Ok((_, packet)) => {
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
                 self.settle(now);
@@ -199,27 +209,34 @@ impl Gossip {
         if self.phase != Phase::Running {
             return;
         }
-        let (GossipMessage::PushPull(state) | GossipMessage::PushPullReply(state)) = &message;
-        if from.id == self.me.id {
+        if let GossipMessage::PushPull(state) | GossipMessage::PushPullReply(state) = &message
+            && from.id == self.me.id
+        {
             self.seeds.is_self(state.exchange);
         }
         match message {
-            GossipMessage::PushPull(state) => {
+            GossipMessage::PushPull(mut state) => {
                 let exchange = state.exchange;
+                let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
-                    let answer = GossipMessage::PushPullReply(self.state(now, exchange));
+                    let events = self.exchange_events(now, events);
+                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange) });
                     self.outputs.push_back(Output::Message { to: from.into(), message: answer });
                 }
             }
-            GossipMessage::PushPullReply(state) => {
+            GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
+            GossipMessage::Events { .. } => self.count("message_wrong_label"),
+            GossipMessage::PushPullReply(mut state) => {
                 let exchange = state.exchange;
+                let events = std::mem::take(&mut state.events);
                 // What a newcomer is told is news to nobody else.
                 let spread = if self.swim.alive() == 0 { Spread::No } else { Spread::Yes };
-                if self.merge(now, from, state, spread)
-                    && let Some(address) = self.seeds.answered(exchange)
-                {
-                    let members = 1 + self.table.living().count();
-                    self.outputs.push_back(Output::Joined { address, members });
+                if self.merge(now, from, state, spread) {
+                    self.merge_events(now, from, events);
+                    if let Some(address) = self.seeds.answered(exchange) {
+                        let members = 1 + self.table.living().count();
+                        self.outputs.push_back(Output::Joined { address, members });
+                    }
                 }
             }
         }
@@ -273,6 +290,9 @@ impl Gossip {
             let members = 1 + self.table.living().count();
             return self.outputs.push_back(Output::Joined { address: own, members });
         }
+        if !addresses.is_empty() && self.swim.alive() == 0 {
+            self.news.events.expect_old_ones();
+        }
         self.seeds.add(addresses.iter().copied().filter(|address| *address != own));
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.ask_seed(now, address);
@@ -290,7 +310,7 @@ impl Gossip {
         self.me.status = MemberStatus::Leaving;
         self.timers.clear();
         self.phase = Phase::Leaving { rounds: self.timing.leave_rounds };
-        let spread = self.swim.spread(&Rumour::Leave { id: self.me.id, stamp }.encode());
+        let spread = self.swim.spread(&Rumour::Leave { id: self.me.id, stamp, prune: false }.encode());
         self.count_error(spread);
         // One member hears it on a road that loses nothing.
         if let Some(other) = self.random_living() {
@@ -301,6 +321,10 @@ impl Gossip {
         } else {
             self.finish_leaving();
         }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     /// Whether it left and said so often enough: the process may end.
@@ -324,17 +348,17 @@ impl Gossip {
         true
     }
 
-    /// Declares a failed member gone for good. Returns whether a failed (or left) member has this name. If it lives after all, it takes
-    /// this back.
-    pub fn force_leave(&mut self, now: Time, name: &str) -> bool {
+    /// Declares a failed member gone for good, and has everybody forget it at once if `prune` is set. Returns whether a failed (or left)
+    /// member has this name. If it lives after all, it takes this back.
+    pub fn force_leave(&mut self, now: Time, name: &str, prune: bool) -> bool {
         let gone = |member: &&Member| matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
         let Some(member) = self.members().filter(gone).find(|member| member.name == name) else { return false };
-        if member.status == MemberStatus::Failed {
+        if prune || member.status == MemberStatus::Failed {
             let (id, generation) = (member.id, member.generation);
             let known = self.rumours.stamp(id).unwrap_or(Stamp { generation, version: 0 });
             let stamp =
                 Stamp { generation: known.generation.max(generation), version: known.version.saturating_add(1) };
-            let spread = self.swim.spread(&Rumour::Leave { id, stamp }.encode());
+            let spread = self.swim.spread(&Rumour::Leave { id, stamp, prune }.encode());
             self.count_error(spread);
             self.gossip_now();
             self.settle(now);
@@ -381,6 +405,7 @@ impl Gossip {
             Due::Join => self.join_round(now),
             Due::Fetch => self.fetch(now),
             Due::Verdict { identity, incarnation } => self.verdict(identity, incarnation),
+            Due::News => return self.news_round(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }
@@ -507,8 +532,8 @@ impl Gossip {
             }
             match rumour {
                 Rumour::Record { id, record } => self.table.learn(now, id, record),
-                Rumour::Leave { id, stamp } => {
-                    if let Some(ended) = self.table.leave(now, id, stamp) {
+                Rumour::Leave { id, stamp, prune } => {
+                    if let Some(ended) = self.table.leave(now, id, stamp, prune) {
                         // Not spread as a death: to whom the leave is still news, it must not look like a failure.
                         let down = foca::Member::new(ended, 0, State::Down);
                         let applied = self.swim.apply(vec![down], Spread::No);
@@ -626,9 +651,13 @@ impl Gossip {
         if Identity::decode(&mut rest).ok().as_ref() == Some(self.swim.identity()) {
             self.incarnation = rest.try_get_u16().unwrap_or(self.incarnation);
         }
-        match self.seal.seal_swim(packet) {
+        self.send_sealed(to.address, kind::SWIM, packet);
+    }
+
+    pub(crate) fn send_sealed(&mut self, to: SocketAddr, kind: u8, packet: &[u8]) {
+        match self.seal.seal(kind, packet) {
             Some(bytes) if bytes.len() <= MAX_DATAGRAM => {
-                self.outputs.push_back(Output::Datagram { to: to.address, bytes });
+                self.outputs.push_back(Output::Datagram { to, bytes });
             }
             _ => self.count("packet_too_long"),
         }
