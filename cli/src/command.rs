@@ -3,8 +3,8 @@
 use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
 use crate::{
-    catalog, event, force_leave, info, join, keygen, kv, leave, lock, members, monitor, operator, query, reachability,
-    session, snapshot, tags, version,
+    catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, members, monitor, operator, query,
+    reachability, session, snapshot, tags, version,
 };
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
@@ -67,13 +67,14 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 18] = [
+const COMMANDS: [(fn() -> Command, Run); 19] = [
     (catalog::command, catalog::run),
     (event::command, event::run),
     (force_leave::command, force_leave::run),
     (info::command, info::run),
     (join::command, join::run),
     (keygen::command, keygen::run),
+    (keyring::command, keyring::run),
     (kv::command, kv::run),
     (leave::command, leave::run),
     (lock::command, lock::run),
@@ -233,6 +234,7 @@ mod tests {
             "info",
             "join",
             "keygen",
+            "keyring",
             "kv",
             "leave",
             "lock",

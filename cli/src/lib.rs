@@ -30,6 +30,7 @@ mod force_leave;
 mod info;
 mod join;
 mod keygen;
+mod keyring;
 mod kv;
 mod leave;
 mod lock;

@@ -34,6 +34,7 @@ mod expression;
 mod forward;
 mod hashes;
 mod hold;
+mod keyring;
 mod leader;
 pub mod local;
 mod lock;
@@ -62,6 +63,7 @@ pub use quorate_raft::{Snapshot, StartError};
 use events::Happenings;
 use forward::Forwards;
 use hold::Holding;
+use keyring::Orders;
 use local::Local;
 use lock::Locks;
 use membership::Joins;
@@ -98,6 +100,8 @@ pub struct Engine {
     happenings: Happenings,
     /// Queries that are open.
     queries: Queries,
+    /// What was ordered of the keys and is under way.
+    orders: Orders,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
     ending: Ending,
@@ -128,6 +132,7 @@ impl Engine {
             joins: Joins::default(),
             happenings: Happenings::new(config.generation),
             queries: Queries::default(),
+            orders: Orders::default(),
             preferred_server: None,
             ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
@@ -174,6 +179,7 @@ impl Engine {
             Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
             Input::DiskSpace { low } => self.handle_disk_space(now, low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
+            Input::KeysSaved { failed } => self.handle_keys_saved(now, failed),
             Input::Leave => self.leave(now),
             Input::Stop => self.stop(now),
         }
@@ -194,6 +200,7 @@ impl Engine {
         self.time_out_joins(now);
         self.time_out_happenings(now);
         self.time_out_queries(now);
+        self.time_out_key_orders(now);
         self.time_out_local(now);
         self.time_out_leader(now);
         self.settle(now);
@@ -211,6 +218,7 @@ impl Engine {
             self.joins.deadline(),
             self.happenings.deadline(),
             self.queries.deadline(),
+            self.orders.deadline(),
             self.local.deadline(),
             self.ending.stop_at,
         ]

@@ -102,6 +102,9 @@ impl Engine {
             LocalRequest::Responses { query, after, timeout } => {
                 return self.responses(now, job.source, query, after, timeout);
             }
+            LocalRequest::Keyring { request, relays, local } => {
+                return self.order_keys(now, job.source, &request, relays, local);
+            }
             LocalRequest::AnswerQuery { query, answer } => self.answer_query(now, query, answer),
             LocalRequest::ChangeTags { set, delete } => self.change_tags(now, set, &delete),
             LocalRequest::ForceLeave { name, prune } => self.force_leave(now, &name, prune),

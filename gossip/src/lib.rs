@@ -21,6 +21,7 @@
 //! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
+//! | how keys change | `keyring.rs`, `keys.rs` |
 //! | what it looks like on the wire | [`quorate_protocol::wire::gossip`], `codec.rs` |
 //!
 //! foca is not visible from outside: `swim.rs`, `identity.rs`, `codec.rs` and `rumours.rs` meet it, and `push_pull.rs` and
@@ -36,6 +37,7 @@ mod event;
 mod events;
 mod identity;
 mod keyring;
+mod keys;
 mod lamport;
 mod machine;
 mod memory;
@@ -52,6 +54,6 @@ mod timers;
 
 pub use config::{Config, ConfigError, Timing};
 pub use event::{MemberEvent, MemberEventKind};
-pub use keyring::{KeyLengthError, Keyring};
+pub use keyring::Keyring;
 pub use machine::{Gossip, Output};
 pub use news::FireError;

@@ -61,6 +61,8 @@ pub enum Output {
     Query(Query),
     /// Somebody answers a query of this agent, or says that it arrived; at most once each.
     QueryReply(QueryReply),
+    /// The keys are others now: they are to be kept, and connections made under them.
+    KeysChanged,
     /// A seed answered.
     Joined {
         /// The address as it was given to [`Gossip::join`].
@@ -168,6 +170,7 @@ impl Gossip {
             timing,
         };
         gossip.cut_to_limits();
+        gossip.witness_keys();
         gossip.note(MemberEventKind::Join);
         gossip.spread_own_record();
         // Members that start together must not exchange state together for ever.
@@ -221,22 +224,25 @@ impl Gossip {
         }
         match message {
             GossipMessage::PushPull(mut state) => {
-                let exchange = state.exchange;
+                let (exchange, keys) = (state.exchange, state.keys);
                 let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
+                    self.compare_keys(from, keys);
                     let events = self.exchange_events(now, events);
                     let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange) });
                     self.outputs.push_back(Output::Message { to: from.into(), message: answer });
                 }
             }
             GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
-            GossipMessage::Events { .. } => self.count("message_wrong_label"),
+            GossipMessage::Keys { label, state } if label == self.seal.label() => self.merge_keys(now, state),
+            GossipMessage::Events { .. } | GossipMessage::Keys { .. } => self.count("message_wrong_label"),
             GossipMessage::PushPullReply(mut state) => {
-                let exchange = state.exchange;
+                let (exchange, keys) = (state.exchange, state.keys);
                 let events = std::mem::take(&mut state.events);
                 // What a newcomer is told is news to nobody else.
                 let spread = if self.swim.alive() == 0 { Spread::No } else { Spread::Yes };
                 if self.merge(now, from, state, spread) {
+                    self.compare_keys(from, keys);
                     self.merge_events(now, from, events);
                     if let Some(address) = self.seeds.answered(exchange) {
                         let members = 1 + self.table.living().count();
@@ -642,7 +648,7 @@ impl Gossip {
         self.suspicion = self.swim.resize();
     }
 
-    fn sync_soon(&mut self, now: Time) {
+    pub(crate) fn sync_soon(&mut self, now: Time) {
         if !self.sync_is_set {
             self.sync_is_set = true;
             let wait = self.timing.probe_period.mul_f64(self.rng.random::<f64>());

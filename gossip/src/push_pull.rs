@@ -42,7 +42,7 @@ impl Gossip {
             }
         }));
         let events = self.news.events.summary(None);
-        PushPull { exchange, label: self.seal.label().to_owned(), members, events }
+        PushPull { exchange, label: self.seal.label().to_owned(), members, events, keys: self.keyring().digest() }
     }
 
     fn own_state(&self) -> MemberState {

@@ -30,8 +30,13 @@ fn state(n: usize, generation: u64, renewal: u32, liveness: Liveness) -> MemberS
 /// Agent 1 tells agent 0.
 fn tell(world: &mut World, member: MemberState) {
     let (now, from) = (world.now, Origin { id: node_id(1), address: address(1) });
-    let state =
-        PushPull { exchange: 0, label: "dc1".to_owned(), members: vec![member], events: RecentEvents::default() };
+    let state = PushPull {
+        exchange: 0,
+        label: "dc1".to_owned(),
+        members: vec![member],
+        events: RecentEvents::default(),
+        keys: 0,
+    };
     world.with(0, |gossip| gossip.handle_message(now, from, GossipMessage::PushPullReply(state)));
 }
 
@@ -101,6 +106,7 @@ fn that_one_we_hold_down_is_alive_makes_us_call_it() {
         label: "dc1".to_owned(),
         members,
         events: RecentEvents::default(),
+        keys: 0,
     });
     let gossip = world.agents[0].gossip.as_mut().expect("it runs");
     gossip.handle_message(now, from, told);

@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`operator`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`keyring`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -18,6 +18,7 @@ pub mod event;
 pub mod go;
 pub mod id;
 pub mod index;
+pub mod keyring;
 pub mod kv;
 pub mod member;
 pub mod node;

@@ -1,5 +1,6 @@
 //! What a front door may ask, and what it is told.
 
+use crate::keyring::{KeyringReport, KeyringRequest};
 use crate::query::{Question, Response};
 use crate::{
     AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, EventId, LogIndex, Member, NodeId,
@@ -181,6 +182,15 @@ pub enum LocalRequest {
         /// The answer; at most [`crate::query::MAX_QUERY`] bytes.
         answer: Bytes,
     },
+    /// Has all agents list or change their keys: [`Reply::Keyring`].
+    Keyring {
+        /// What.
+        request: KeyringRequest,
+        /// Through how many members answers also come.
+        relays: u8,
+        /// Whether only this agent is meant.
+        local: bool,
+    },
     /// Changes what this agent says of itself: [`Reply::Done`], or [`Refusal::Invalid`].
     ChangeTags {
         /// Tags to set.
@@ -245,6 +255,8 @@ pub enum Reply {
         /// Whether nothing more is taken.
         over: bool,
     },
+    /// What all agents said of their keys.
+    Keyring(KeyringReport),
     /// What happened.
     Happened {
         /// With their numbers, which grow, over restarts too.

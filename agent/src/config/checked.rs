@@ -3,9 +3,10 @@
 use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
 use super::keys::cut;
-use super::{ConfigError, File, GossipKey};
+use super::{ConfigError, File, key};
 use quorate_engine::SnapshotPolicy;
 use quorate_protocol::go::format_duration;
+use quorate_protocol::keyring::GossipKey;
 use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
 use quorate_protocol::{CheckDefinition, NodeId, Service};
 use std::collections::{BTreeMap, BTreeSet};
@@ -450,23 +451,23 @@ impl Checks {
         const MAKE_ONE: &str = "make one with `quorate keygen` and give the same to every agent";
         match text {
             Some(text) => {
-                let key = GossipKey::from_base64(text.trim()).map_err(|shape| {
+                let given = key::from_base64(text.trim()).map_err(|shape| {
                     let remedy = format!("the base64 of 16, 24 or 32 random bytes is expected; {MAKE_ONE}");
                     self.refuse("encrypt", shape, remedy)
                 })?;
-                if key.is_well_known() && !bind.is_loopback() {
+                if key::is_well_known(&given) && !bind.is_loopback() {
                     let remedy =
                         format!("everybody knows it, and bind_addr {bind} is open to other machines; {MAKE_ONE}");
                     return Err(self.refuse("encrypt", "the development key", remedy));
                 }
-                Ok(key)
+                Ok(given)
             }
             None if bind.is_loopback() => {
                 self.warnings.push(format!(
                     "encrypt is not set: agents on {bind} use a development key that everybody knows; before binding to \
                      another address, {MAKE_ONE}"
                 ));
-                Ok(GossipKey::well_known())
+                Ok(key::well_known())
             }
             None => {
                 let remedy = format!(

@@ -29,7 +29,6 @@ pub use address::{Host, JoinAddress};
 pub use checked::{Config, Dns, GossipProfile, Leave, Log, LogLevel, Server};
 pub use file::File;
 pub use flags::Flags;
-pub use key::GossipKey;
 
 use std::ffi::OsString;
 use std::fs;

@@ -47,7 +47,7 @@ fn dev_is_one_server_on_loopback_that_keeps_nothing() {
     assert_eq!(config.dns_listen, ["127.0.0.1:8600".parse().unwrap()]);
     assert_eq!((config.node_name.as_str(), config.datacenter.as_str()), ("host", "dc1"));
     assert_eq!((config.data_dir, config.dev), (None, true));
-    assert!(config.key.is_well_known());
+    assert!(key::is_well_known(&config.key));
     assert_eq!(config.log, Log { level: LogLevel::Info, json: false });
     assert_eq!(config.kv_max_value_size, 524_288);
 }

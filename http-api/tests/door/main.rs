@@ -9,6 +9,7 @@ mod event;
 mod fake;
 mod health;
 mod hostile;
+mod keyring;
 mod kv;
 mod lock;
 mod operator;

@@ -15,6 +15,7 @@
 //! [`Rumour`]s. Over streams travels the full state, as a [`GossipMessage`] with named fields.
 
 use super::WireError;
+use crate::keyring::KeyringState;
 use crate::{NodeId, UserEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -294,6 +295,13 @@ pub enum GossipMessage {
         /// They; at most [`MAX_EVENTS`].
         events: Vec<UserEvent>,
     },
+    /// The sender's keys, where the receiver's are others. Only a member that holds one of them is told.
+    Keys {
+        /// The label of the sender's cluster.
+        label: String,
+        /// They, and what was ordered of each.
+        state: KeyringState,
+    },
 }
 
 /// The full state of one member's view (anti-entropy, as memberlist's push/pull).
@@ -308,6 +316,14 @@ pub struct PushPull {
     /// Which events it heard lately.
     #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
     pub events: RecentEvents,
+    /// Over all that was ordered of its keys; 0 before the first order. The keys themselves travel only where the digests differ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Which events somebody heard lately. The events themselves travel only where the digests differ.
@@ -471,6 +487,7 @@ mod tests {
             label: "dc1".to_owned(),
             members: vec![alive, left],
             events: RecentEvents::default(),
+            keys: 0,
         };
         let message = Message::Gossip(GossipMessage::PushPull(state));
         let golden: String = include_str!("../../golden/gossip-push-pull-v1.hex").split_whitespace().collect();

@@ -14,6 +14,7 @@
 pub mod answer;
 pub mod gossip;
 pub mod hello;
+pub mod keyring;
 pub mod local;
 pub mod log;
 pub mod news;
