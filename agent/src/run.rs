@@ -8,7 +8,7 @@ use crate::front::Front;
 use crate::listen;
 use crate::log;
 use crate::quic::{self, Transport};
-use crate::{disk, join, signals};
+use crate::{disk, handlers, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
 use quorate_gossip::{Keyring, Timing};
@@ -122,6 +122,7 @@ async fn run(config: Config) -> Result<End> {
     let (stop, stopped) = watch::channel(false);
     let serving = doors.serve(stopped);
     tokio::spawn(signals::listen(config.leave, command_queue.clone()));
+    tokio::spawn(handlers::follow(config.event_handlers.clone(), front.clone()));
     tokio::spawn(join::by_name(config.retry_join.clone(), config.retry_interval, front.clone()));
     if !config.start_join.is_empty()
         && let Err(error) = join::once(&config.start_join, &front).await

@@ -4,6 +4,7 @@ use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
 use super::keys::cut;
 use super::{ConfigError, File, key};
+use crate::handlers::EventHandler;
 use quorate_engine::SnapshotPolicy;
 use quorate_protocol::go::format_duration;
 use quorate_protocol::keyring::GossipKey;
@@ -59,6 +60,8 @@ pub struct Config {
     pub gossip_profile: GossipProfile,
     /// What ends with a graceful leave.
     pub leave: Leave,
+    /// Scripts that run when something happens.
+    pub event_handlers: Vec<EventHandler>,
     /// The largest value of a key, in bytes.
     pub kv_max_value_size: usize,
     /// The largest body of a transaction, in bytes.
@@ -256,6 +259,7 @@ impl Config {
                 on_interrupt: !file.skip_leave_on_interrupt.unwrap_or(server.is_some()),
                 on_terminate: file.leave_on_terminate.unwrap_or(server.is_none()),
             },
+            event_handlers: checks.event_handlers(&file.event_handlers)?,
             kv_max_value_size: checks.kv_max_value_size(file.limits.kv_max_value_size)?,
             txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
             txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
@@ -445,6 +449,11 @@ impl Checks {
             );
             self.refuse("advertise_addr", "not set", remedy)
         })
+    }
+
+    fn event_handlers(&self, texts: &[String]) -> Result<Vec<EventHandler>, ConfigError> {
+        let read = |text: &String| EventHandler::parse(text).map_err(|why| self.refuse("event_handlers", text, why));
+        texts.iter().map(read).collect()
     }
 
     fn key(&mut self, text: Option<String>, bind: IpAddr) -> Result<GossipKey, ConfigError> {

@@ -77,6 +77,8 @@ pub struct File {
     pub skip_leave_on_interrupt: Option<bool>,
     /// How fast gossip is: a preset's name. Quorate's own key.
     pub gossip_profile: Option<String>,
+    /// Scripts that run when something happens, as Serf writes them; Serf's key.
+    pub event_handlers: Vec<String>,
     /// `services` and `service`.
     pub services: Vec<(Service, Vec<CheckDefinition>)>,
     /// `checks` and `check`.
@@ -196,6 +198,7 @@ impl File {
             leave_on_terminate,
             skip_leave_on_interrupt,
             gossip_profile,
+            event_handlers,
             services,
             checks,
             origins,
@@ -232,6 +235,7 @@ impl File {
         set(&mut self.leave_on_terminate, leave_on_terminate);
         set(&mut self.skip_leave_on_interrupt, skip_leave_on_interrupt);
         set(&mut self.gossip_profile, gossip_profile);
+        self.event_handlers.extend(event_handlers);
         self.services.extend(services);
         self.checks.extend(checks);
         self.origins.extend(origins);
@@ -416,6 +420,7 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         leave_on_terminate: keys.switch("leave_on_terminate")?,
         skip_leave_on_interrupt: keys.switch("skip_leave_on_interrupt")?,
         gossip_profile: keys.text("gossip_profile")?,
+        event_handlers: keys.texts("event_handlers")?,
         services: keys.objects("services", definition::service)?,
         checks: keys.objects("checks", definition::check)?,
         ..File::default()

@@ -104,6 +104,9 @@ pub struct Flags {
     /// Logs one JSON object a line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     log_json: Option<bool>,
+    /// A script to run when something happens: [TYPE[:NAME],…=]SCRIPT; may be repeated
+    #[arg(long, value_name = "HANDLER")]
+    event_handler: Vec<String>,
     /// How fast gossip is: lan, lan-calm, wan or local [default: lan]
     #[arg(long, value_name = "PROFILE")]
     gossip_profile: Option<String>,
@@ -197,6 +200,7 @@ impl Flags {
             log_level: self.log_level,
             log_json: self.log_json,
             gossip_profile: self.gossip_profile,
+            event_handlers: self.event_handler,
             ..File::default()
         };
         file.ports.http = self.http_port;
@@ -223,6 +227,7 @@ impl Flags {
             ("encrypt", "-encrypt", file.encrypt.is_some()),
             ("log_level", "-log-level", file.log_level.is_some()),
             ("gossip_profile", "-gossip-profile", file.gossip_profile.is_some()),
+            ("event_handlers", "-event-handler", !file.event_handlers.is_empty()),
             ("ports.http", "-http-port", file.ports.http.is_some()),
             ("ports.dns", "-dns-port", file.ports.dns.is_some()),
             ("ports.serf_lan", "-serf-lan-port", file.ports.serf_lan.is_some()),
@@ -243,7 +248,7 @@ const IGNORED: &[(&str, bool, &str)] = &[
     ("check_output_max_size", true, "set output_max_size in the check"),
     ("default-query-time", true, "a blocking query waits five minutes unless it says otherwise"),
     ("disable-host-node-id", false, "a node id is never made from the host's"),
-    ("disable-keyring-file", false, "no keyring file is written"),
+    ("disable-keyring-file", false, "a keyring file is written only once a key is changed"),
     ("enable-local-script-checks", false, "script checks come later"),
     ("enable-script-checks", false, "script checks come later"),
     ("grpc-port", true, "there is no gRPC interface"),

@@ -592,3 +592,16 @@ fn ids_of_services_are_unique_and_not_the_servers_own() {
         assert!(error.contains(word), "{json}: {error}");
     }
 }
+
+#[test]
+fn event_handlers_are_read_and_wrong_ones_refused() {
+    let handlers = |text: &str| {
+        let (file, _) = File::parse(&format!(r#"{{"bind_addr": "127.0.0.1"{text}}}"#), "a.json").unwrap();
+        let checked = Config::check(file, &host(), true).map_err(|error| error.to_string());
+        checked.map(|(config, _)| config.event_handlers.len())
+    };
+    assert_eq!(handlers(""), Ok(0), "off without configuration");
+    assert_eq!(handlers(r#", "event_handlers": ["user:deploy=/x/deploy.sh", "/x/all.sh"]"#), Ok(2));
+    let refused = handlers(r#", "event_handlers": ["member-jion=/x"]"#).unwrap_err();
+    assert!(refused.contains("event_handlers") && refused.contains("member-join"), "{refused}");
+}

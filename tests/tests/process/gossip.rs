@@ -233,3 +233,38 @@ fn quorate_key() -> Result<String> {
     let output = Command::new(crate::agent::binary()?).arg("keygen").output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
+
+#[test]
+fn scripts_run_when_something_happens_and_answer_queries() -> Result<()> {
+    let kept = tempfile::tempdir()?;
+    let log = kept.path().join("log").to_str().context("a path")?.to_owned();
+    let net = Net::new();
+    let join = net.host(1).to_string();
+    let deploy = format!("user:deploy=echo \"$SERF_USER_EVENT $(cat) on $SERF_SELF_NAME\" >> {log}");
+    let failed = format!("member-failed=cut -f1 | sed 's/^/failed /' >> {log}");
+    let handlers = [
+        "-event-handler",
+        &deploy,
+        "-event-handler",
+        &failed,
+        "-event-handler",
+        "query:load=read why; echo 0.5 \"$why\"",
+    ];
+    let c1 = Agent::start("c1", net.host(1), &handlers)?;
+    let mut c2 = Agent::start("c2", net.host(2), &["-retry-join", &join])?;
+    wait_until("both to see both", || Ok((c2.members()?.len() == 2 && c1.members()?.len() == 2).then_some(())))?;
+    quorate(&c2, &["event", "-name", "deploy", "v2"])?;
+    quorate(&c2, &["event", "-name", "other", "v2"])?;
+    let logged = |line: &str| {
+        wait_until(line, || {
+            Ok(std::fs::read_to_string(&log).unwrap_or_default().lines().any(|l| l == line).then_some(()))
+        })
+    };
+    logged("deploy v2 on c1")?;
+    let said = quorate(&c2, &["query", "-timeout", "3s", "load", "because"])?;
+    ensure!(said.contains("Response from 'c1': 0.5 because"), "{said}");
+    c2.kill()?;
+    logged("failed c2")?;
+    ensure!(std::fs::read_to_string(&log)?.lines().count() == 2, "{}", std::fs::read_to_string(&log)?);
+    Ok(())
+}
