@@ -41,6 +41,7 @@ mod lock;
 mod membership;
 mod operator;
 mod queries;
+mod remember;
 mod route;
 mod serve;
 mod server;
@@ -68,6 +69,7 @@ use local::Local;
 use lock::Locks;
 use membership::Joins;
 use queries::Queries;
+use remember::Remembering;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
@@ -102,6 +104,7 @@ pub struct Engine {
     queries: Queries,
     /// What was ordered of the keys and is under way.
     orders: Orders,
+    remembering: Remembering,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
     ending: Ending,
@@ -133,6 +136,7 @@ impl Engine {
             happenings: Happenings::new(config.generation),
             queries: Queries::default(),
             orders: Orders::default(),
+            remembering: Remembering::default(),
             preferred_server: None,
             ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
@@ -144,6 +148,7 @@ impl Engine {
         if !engine.config.join.is_empty() {
             engine.gossip.join(now, engine.config.join.clone());
         }
+        engine.join_remembered(now);
         engine.start_local_checks();
         engine.settle(now);
         Ok(engine)
@@ -201,6 +206,7 @@ impl Engine {
         self.time_out_happenings(now);
         self.time_out_queries(now);
         self.time_out_key_orders(now);
+        self.time_out_remembering(now);
         self.time_out_local(now);
         self.time_out_leader(now);
         self.settle(now);
@@ -219,6 +225,7 @@ impl Engine {
             self.happenings.deadline(),
             self.queries.deadline(),
             self.orders.deadline(),
+            self.remembering.deadline(),
             self.local.deadline(),
             self.ending.stop_at,
         ]

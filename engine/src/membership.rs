@@ -174,6 +174,9 @@ impl Engine {
             }
             MemberEventKind::Suspect | MemberEventKind::Refute => return,
         }
+        if !self.ending.leaving {
+            self.remember_soon(now);
+        }
         self.reconcile(now, &member);
         if member.is_server() {
             self.review_servers_soon(now);

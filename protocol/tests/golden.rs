@@ -173,6 +173,11 @@ fn local_state() {
     let kind = CheckKind::Ttl { ttl: Duration::from_secs(10) };
     let definition = CheckDefinition { id: "c".into(), kind, ..CheckDefinition::default() };
     let check_saved = SavedCheck { definition, status: Status::Warning, output: "so so".into() };
-    let saved = SavedLocal { services: vec![service()], checks: vec![check_saved], tags: BTreeMap::new() };
+    let saved = SavedLocal {
+        services: vec![service()],
+        checks: vec![check_saved],
+        tags: BTreeMap::new(),
+        ..SavedLocal::default()
+    };
     check("saved-local", &saved, SavedLocal::encode, SavedLocal::decode);
 }

@@ -13,6 +13,7 @@ use checks::LocalCheck;
 use countdowns::Countdowns;
 use quorate_protocol::{Check, CheckDefinition, Node, Service, Time};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use sync::Syncing;
 
 /// The agent's own services and checks. The agent is the truth for what is on its node.
@@ -23,6 +24,8 @@ pub struct Local {
     checks: BTreeMap<String, LocalCheck>,
     /// What somebody told the agent to say of itself.
     tags: BTreeMap<String, String>,
+    /// Where other members were when that was last saved.
+    members: BTreeSet<SocketAddr>,
     /// What came from the configuration and is therefore not saved.
     configured: BTreeSet<Key>,
     /// When which TTL check falls silent.
@@ -53,6 +56,7 @@ impl Local {
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
             tags: BTreeMap::new(),
+            members: BTreeSet::new(),
             configured: BTreeSet::new(),
             silences: Countdowns::default(),
             reaps: Countdowns::default(),
@@ -60,6 +64,7 @@ impl Local {
         };
         let saved = std::mem::take(&mut config.saved);
         local.tags = saved.tags;
+        local.members = saved.members;
         for service in saved.services {
             local.services.insert(service.id.clone(), service);
         }
@@ -104,6 +109,11 @@ impl Local {
         &self.services
     }
 
+    /// Where other members were before the restart, or are.
+    pub fn members(&self) -> &BTreeSet<SocketAddr> {
+        &self.members
+    }
+
     /// The checks as rows of the catalogue.
     pub fn checks_as_rows(&self) -> BTreeMap<String, Check> {
         self.checks.iter().map(|(id, check)| (id.clone(), self.row_of(check))).collect()
@@ -123,6 +133,7 @@ impl Local {
             services: self.services.iter().filter(|(id, _)| saved_service(id)).map(|(_, one)| one.clone()).collect(),
             checks: self.checks.iter().filter(|(id, _)| saved_check(id)).map(|(_, one)| one.to_save()).collect(),
             tags: self.tags.clone(),
+            members: self.members.clone(),
         }
     }
 }
@@ -138,6 +149,14 @@ impl Engine {
     pub(crate) fn save_tags(&mut self, tags: BTreeMap<String, String>) {
         self.local.tags = tags;
         self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
+    }
+
+    /// Keeps where other members are, if that is news.
+    pub(crate) fn save_members(&mut self, members: BTreeSet<SocketAddr>) {
+        if members != self.local.members {
+            self.local.members = members;
+            self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
+        }
     }
 
     /// After a change of what is registered: saved, and brought to the catalogue at once.
