@@ -2,8 +2,8 @@
 
 use crate::Engine;
 use crate::door::{Notice, Output};
+use crate::events::refusal;
 use crate::source::Source;
-use quorate_gossip::FireError;
 use quorate_protocol::keyring::{KeyStamp, KeyringAnswer, KeyringChange, KeyringReport, KeyringRequest};
 use quorate_protocol::wire::keyring::KEYRING;
 use quorate_protocol::{EventId, Query, QueryReply, Question, Refusal, Reply, Time};
@@ -56,9 +56,7 @@ impl Engine {
                 let report = KeyringReport { members, ..KeyringReport::default() };
                 self.orders.given.insert(query.id, Order { source, over_at: now + query.question.timeout, report });
             }
-            Err(FireError::TooMany) => self.reply(source, Reply::Refused(Refusal::Busy)),
-            Err(FireError::Leaving) => self.reply(source, Reply::Refused(Refusal::Stopping)),
-            Err(why @ FireError::TooLong(_)) => self.reply(source, Reply::Refused(Refusal::Invalid(why.to_string()))),
+            Err(why) => self.reply(source, Reply::Refused(refusal(&why))),
         }
     }
 

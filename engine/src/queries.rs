@@ -2,10 +2,10 @@
 
 use crate::Engine;
 use crate::door::{Notice, Output};
+use crate::events::refusal;
 use crate::expression::compile;
 use crate::source::Source;
 use bytes::Bytes;
-use quorate_gossip::FireError;
 use quorate_protocol::query::{Response, is_reserved};
 use quorate_protocol::wire::keyring::KEYRING;
 use quorate_protocol::{AgentEvent, EventId, Member, Query, QueryReply, Question, Refusal, Reply, Time};
@@ -87,9 +87,7 @@ impl Engine {
                 self.queries.asked.insert(query.id, asked);
                 Reply::Asked { query: query.id, timeout: query.question.timeout }
             }
-            Err(FireError::TooMany) => Reply::Refused(Refusal::Busy),
-            Err(FireError::Leaving) => Reply::Refused(Refusal::Stopping),
-            Err(why @ FireError::TooLong(_)) => invalid(why.to_string()),
+            Err(why) => Reply::Refused(refusal(&why)),
         }
     }
 

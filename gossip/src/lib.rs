@@ -18,7 +18,7 @@
 //! | how liveness is found out | `swim.rs`, and the SWIM paper (Das, Gupta, Motivala, DSN 2002) |
 //! | when a member counts as joined, failed or left | `table.rs` |
 //! | how queries are asked and answered | `queries.rs` |
-//! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
+//! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs`, `large.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
 //! | how keys change | `keyring.rs`, `keys.rs` |
@@ -39,6 +39,7 @@ mod identity;
 mod keyring;
 mod keys;
 mod lamport;
+mod large;
 mod machine;
 mod memory;
 mod news;

@@ -129,6 +129,8 @@ pub(crate) enum Due {
     Verdict { identity: Identity, incarnation: u16 },
     /// User events and queries are passed on.
     News,
+    /// Events that were told of and have not come are asked for again.
+    LargeEvents,
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -235,7 +237,12 @@ impl Gossip {
             }
             GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
             GossipMessage::Keys { label, state } if label == self.seal.label() => self.merge_keys(now, state),
-            GossipMessage::Events { .. } | GossipMessage::Keys { .. } => self.count("message_wrong_label"),
+            GossipMessage::WantEvent { label, id, ltime } if label == self.seal.label() => {
+                self.give_event(from, ltime, id)
+            }
+            GossipMessage::Events { .. } | GossipMessage::WantEvent { .. } | GossipMessage::Keys { .. } => {
+                self.count("message_wrong_label")
+            }
             GossipMessage::PushPullReply(mut state) => {
                 let (exchange, keys) = (state.exchange, state.keys);
                 let events = std::mem::take(&mut state.events);
@@ -417,6 +424,7 @@ impl Gossip {
             Due::Fetch => self.fetch(now),
             Due::Verdict { identity, incarnation } => self.verdict(identity, incarnation),
             Due::News => return self.news_round(now),
+            Due::LargeEvents => self.ask_for_late_events(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }

@@ -16,7 +16,7 @@
 
 use super::WireError;
 use crate::keyring::KeyringState;
-use crate::{NodeId, UserEvent};
+use crate::{EventId, NodeId, UserEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -288,12 +288,21 @@ pub enum GossipMessage {
     PushPull(PushPull),
     /// The answer to a [`GossipMessage::PushPull`]; a leaving member sends one unasked.
     PushPullReply(PushPull),
-    /// Events that the receiver, as its answer showed, does not have all of.
+    /// Events that the receiver, as its answer showed, does not have all of, or asked for.
     Events {
         /// The label of the sender's cluster.
         label: String,
         /// They; at most [`MAX_EVENTS`].
         events: Vec<UserEvent>,
+    },
+    /// The receiver told of an event that is too long for a datagram, and is to send it.
+    WantEvent {
+        /// The label of the sender's cluster.
+        label: String,
+        /// The event.
+        id: EventId,
+        /// Its time.
+        ltime: u64,
     },
     /// The sender's keys, where the receiver's are others. Only a member that holds one of them is told.
     Keys {
