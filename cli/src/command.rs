@@ -4,7 +4,7 @@ use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
 use crate::{
     catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, members, monitor, operator, query,
-    reachability, session, snapshot, tags, version,
+    reachability, rtt, session, snapshot, tags, version,
 };
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
@@ -67,7 +67,7 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 19] = [
+const COMMANDS: [(fn() -> Command, Run); 20] = [
     (catalog::command, catalog::run),
     (event::command, event::run),
     (force_leave::command, force_leave::run),
@@ -83,6 +83,7 @@ const COMMANDS: [(fn() -> Command, Run); 19] = [
     (operator::command, operator::run),
     (query::command, query::run),
     (reachability::command, reachability::run),
+    (rtt::command, rtt::run),
     (session::command, session::run),
     (snapshot::command, snapshot::run),
     (tags::command, tags::run),
@@ -243,6 +244,7 @@ mod tests {
             "operator",
             "query",
             "reachability",
+            "rtt",
             "session",
             "snapshot",
             "tags",

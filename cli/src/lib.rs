@@ -39,6 +39,7 @@ mod monitor;
 mod operator;
 mod query;
 mod reachability;
+mod rtt;
 mod session;
 mod snapshot;
 mod stream;

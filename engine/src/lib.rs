@@ -27,6 +27,7 @@
 mod bootstrap;
 mod cluster;
 mod config;
+mod coordinates;
 mod describe;
 mod door;
 mod events;
@@ -61,6 +62,7 @@ pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
 pub use quorate_raft::{Snapshot, StartError};
 
+use coordinates::Told;
 use events::Happenings;
 use forward::Forwards;
 use hold::Holding;
@@ -69,12 +71,12 @@ use local::Local;
 use lock::Locks;
 use membership::Joins;
 use queries::Queries;
-use remember::Remembering;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use remember::Remembering;
 use server::Server;
 use source::{Job, Own, Source};
 use std::collections::{BTreeMap, VecDeque};
@@ -104,6 +106,8 @@ pub struct Engine {
     queries: Queries,
     /// What was ordered of the keys and is under way.
     orders: Orders,
+    /// Where nodes without an agent are.
+    told: Told,
     remembering: Remembering,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
@@ -136,6 +140,7 @@ impl Engine {
             happenings: Happenings::new(config.generation),
             queries: Queries::default(),
             orders: Orders::default(),
+            told: Told::default(),
             remembering: Remembering::default(),
             preferred_server: None,
             ending: Ending::default(),

@@ -102,6 +102,8 @@ impl Engine {
             LocalRequest::Responses { query, after, timeout } => {
                 return self.responses(now, job.source, query, after, timeout);
             }
+            LocalRequest::Coordinates => self.coordinates(),
+            LocalRequest::SetCoordinate { node, coordinate } => self.set_coordinate(node, coordinate),
             LocalRequest::Keyring { request, relays, local } => {
                 return self.order_keys(now, job.source, &request, relays, local);
             }

@@ -19,6 +19,7 @@
 //! | when a member counts as joined, failed or left | `table.rs` |
 //! | how queries are asked and answered | `queries.rs` |
 //! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs`, `large.rs` |
+//! | where members are | `vivaldi.rs`, `coordinates.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
 //! | how keys change | `keyring.rs`, `keys.rs` |
@@ -33,6 +34,7 @@ mod allowance;
 mod backlog;
 mod codec;
 mod config;
+mod coordinates;
 mod event;
 mod events;
 mod identity;
@@ -52,6 +54,7 @@ mod seeds;
 mod swim;
 mod table;
 mod timers;
+mod vivaldi;
 
 pub use config::{Config, ConfigError, Timing};
 pub use event::{MemberEvent, MemberEventKind};

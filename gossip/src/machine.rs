@@ -2,6 +2,7 @@
 
 use crate::codec::Codec;
 use crate::config::{Config, Timing};
+use crate::coordinates::Coordinates;
 use crate::event::{MemberEvent, MemberEventKind};
 use crate::identity::Identity;
 use crate::news::Announcements;
@@ -90,6 +91,7 @@ pub struct Gossip {
     pub(crate) seal: Seal,
     pub(crate) seeds: Seeds,
     pub(crate) news: Announcements,
+    pub(crate) coordinates: Coordinates,
     pub(crate) timers: Timers<Due>,
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
@@ -156,6 +158,7 @@ impl Gossip {
             table: Table::new(timing.reap_after),
             seal: Seal::new(keyring, label, &identity, seed),
             news: Announcements::new(),
+            coordinates: Coordinates::new(),
             seeds: Seeds::new(timing.join_retry, timing.join_retry_max),
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
@@ -192,7 +195,10 @@ impl Gossip {
         match self.seal.open(now, bytes) {
             Ok((kind::NEWS, packet)) => self.handle_news(now, &packet),
             Ok((kind::REPLY, packet)) => self.handle_reply(now, &packet),
-            Ok((_, packet)) => {
+            Ok((kind, mut packet)) => {
+                if kind == kind::SWIM_WITH_COORDINATE {
+                    self.take_coordinate(now, &mut packet);
+                }
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
                 self.settle(now);
@@ -501,6 +507,7 @@ impl Gossip {
         for (id, identity) in self.table.reap(now) {
             self.rumours.forget(id);
             self.seal.forget(id);
+            self.coordinates.forget(id);
             if let Some(identity) = identity {
                 let forgotten = self.swim.forget(identity);
                 self.count_error(forgotten);
@@ -603,7 +610,10 @@ impl Gossip {
         let mut changed = false;
         while let Some(effect) = self.swim.next_effect() {
             match effect {
-                Effect::Send(to, packet) => self.send_packet(to, &packet),
+                Effect::Send(to, packet) => {
+                    self.note_probe(now, &to, &packet);
+                    self.send_packet(to, packet);
+                }
                 Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
                 Effect::Changed => changed = true,
                 Effect::Alone => {
@@ -664,13 +674,14 @@ impl Gossip {
         }
     }
 
-    fn send_packet(&mut self, to: Identity, packet: &[u8]) {
+    fn send_packet(&mut self, to: Identity, mut packet: Vec<u8>) {
         // Our incarnation stands behind our identity in every packet; foca does not tell it otherwise.
-        let mut rest = packet;
+        let mut rest = packet.as_slice();
         if Identity::decode(&mut rest).ok().as_ref() == Some(self.swim.identity()) {
             self.incarnation = rest.try_get_u16().unwrap_or(self.incarnation);
         }
-        self.send_sealed(to.address, kind::SWIM, packet);
+        let kind = self.carry_coordinate(&mut packet);
+        self.send_sealed(to.address, kind, &packet);
     }
 
     pub(crate) fn send_sealed(&mut self, to: SocketAddr, kind: u8, packet: &[u8]) {

@@ -42,7 +42,14 @@ impl Gossip {
             }
         }));
         let events = self.news.events.summary(None);
-        PushPull { exchange, label: self.seal.label().to_owned(), members, events, keys: self.keyring().digest() }
+        PushPull {
+            exchange,
+            label: self.seal.label().to_owned(),
+            members,
+            events,
+            keys: self.keyring().digest(),
+            coordinates: self.told_coordinates(),
+        }
     }
 
     fn own_state(&self) -> MemberState {
@@ -90,6 +97,7 @@ impl Gossip {
             self.count_error(called);
         }
         self.settle(now);
+        self.merge_coordinates(from.id, state.coordinates);
         for (identity, down_for) in news.met_down {
             self.table.set_down_for(now, identity.id, down_for);
         }

@@ -177,7 +177,7 @@ proptest! {
             left: left.then_some(Stamp { generation, version: renewal + 1 }),
             pruned: left && generation % 2 == 0,
         }).collect();
-        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, events: RecentEvents::default(), keys: 0 };
+        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, events: RecentEvents::default(), keys: 0, coordinates: BTreeMap::new()  };
         let message = if reply { GossipMessage::PushPullReply(state) } else { GossipMessage::PushPull(state) };
         world.with(0, |gossip| gossip.handle_message(now, Origin { id: node_id(1), address: address(1) }, message));
         for (_, gossip) in world.running() {
@@ -218,6 +218,7 @@ fn streams_of_other_clusters_and_of_ourselves() {
             members: vec![stranger.clone(); members],
             events: RecentEvents::default(),
             keys: 0,
+            coordinates: BTreeMap::new(),
         })
     };
     let from = |n| Origin { id: node_id(n), address: address(n) };

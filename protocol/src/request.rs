@@ -1,5 +1,6 @@
 //! What a front door may ask, and what it is told.
 
+use crate::coordinate::{Coordinate, NodeCoordinate};
 use crate::keyring::{KeyringReport, KeyringRequest};
 use crate::query::{Question, Response};
 use crate::{
@@ -191,6 +192,15 @@ pub enum LocalRequest {
         /// Whether only this agent is meant.
         local: bool,
     },
+    /// Where nodes are: [`Reply::Coordinates`].
+    Coordinates,
+    /// Keeps where a node without an agent is: [`Reply::Done`].
+    SetCoordinate {
+        /// Its name.
+        node: String,
+        /// Where.
+        coordinate: Coordinate,
+    },
     /// Changes what this agent says of itself: [`Reply::Done`], or [`Refusal::Invalid`].
     ChangeTags {
         /// Tags to set.
@@ -255,6 +265,8 @@ pub enum Reply {
         /// Whether nothing more is taken.
         over: bool,
     },
+    /// Where nodes are, by name.
+    Coordinates(Vec<NodeCoordinate>),
     /// What all agents said of their keys.
     Keyring(KeyringReport),
     /// What happened.

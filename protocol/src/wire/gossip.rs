@@ -17,6 +17,7 @@
 use super::WireError;
 use crate::keyring::KeyringState;
 use crate::{EventId, NodeId, UserEvent};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub mod kind {
     pub const NEWS: u8 = 3;
     /// What one member says to a query of another, as [`super::super::answer`] writes it.
     pub const REPLY: u8 = 4;
+    /// As [`SWIM`], with the sender's coordinate behind it, as [`super::super::coordinate`] writes it.
+    pub const SWIM_WITH_COORDINATE: u8 = 5;
 }
 
 /// Which gossip a datagram belongs to; part of the associated data, so a packet of one never opens in the other.
@@ -328,6 +331,9 @@ pub struct PushPull {
     /// Over all that was ordered of its keys; 0 before the first order. The keys themselves travel only where the digests differ.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub keys: u64,
+    /// Where members are, as [`super::coordinate`] writes it; the sender itself among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coordinates: BTreeMap<NodeId, Bytes>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
@@ -497,6 +503,7 @@ mod tests {
             members: vec![alive, left],
             events: RecentEvents::default(),
             keys: 0,
+            coordinates: BTreeMap::new(),
         };
         let message = Message::Gossip(GossipMessage::PushPull(state));
         let golden: String = include_str!("../../golden/gossip-push-pull-v1.hex").split_whitespace().collect();

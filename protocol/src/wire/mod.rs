@@ -12,6 +12,7 @@
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
 pub mod answer;
+pub mod coordinate;
 pub mod gossip;
 pub mod hello;
 pub mod keyring;

@@ -268,3 +268,31 @@ fn scripts_run_when_something_happens_and_answer_queries() -> Result<()> {
     ensure!(std::fs::read_to_string(&log)?.lines().count() == 2, "{}", std::fs::read_to_string(&log)?);
     Ok(())
 }
+
+#[test]
+fn members_are_found_again_after_a_restart_and_distances_are_known() -> Result<()> {
+    let kept = tempfile::tempdir()?;
+    let path = kept.path().to_str().context("a path")?;
+    let net = Net::new();
+    let join = net.host(1).to_string();
+    let mut c1 = Agent::start("c1", net.host(1), &["-data-dir", path, "-gossip-profile", "local"])?;
+    let c2 = Agent::start("c2", net.host(2), &["-retry-join", &join, "-gossip-profile", "local"])?;
+    let c3 = Agent::start("c3", net.host(3), &["-retry-join", &join, "-gossip-profile", "local"])?;
+    let all = |agent: &Agent| {
+        wait_until("all three", || Ok((agent.members()?.iter().filter(|(_, s)| *s == 1).count() == 3).then_some(())))
+    };
+    all(&c1)?;
+    wait_until("the members to be kept", || Ok((std::fs::metadata(kept.path().join("local")).is_ok()).then_some(())))?;
+    c1.kill()?;
+    c1.restart()?;
+    for agent in [&c1, &c2, &c3] {
+        all(agent)?;
+    }
+    // Nobody measured between these two but they themselves.
+    let estimate = wait_until("an estimate", || match quorate(&c1, &["rtt", "c2", "c3"]) {
+        Ok(estimate) => Ok(Some(estimate)),
+        Err(_) => Ok(None),
+    })?;
+    ensure!(estimate.starts_with("Estimated c2 <-> c3 rtt: "), "{estimate}");
+    Ok(())
+}
