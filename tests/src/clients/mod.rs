@@ -311,7 +311,7 @@ impl Clients {
                 if let Some((place, op)) = waited {
                     // It got the key by an earlier try.
                     let is_late = matches!(reply, Reply::Written { outcome: Outcome::Acquired { token }, index } if token < index);
-                    // And where it was asked twice, the other way may still come to it.
+                    // And where it was asked twice, the other way may still come to it, even after this answer: it then sets the value again (seed 239).
                     let untold = usize::from(asked_anew || is_late) + usize::from(asked_anew && is_late);
                     self.wait_ended(place, op, untold);
                 }
