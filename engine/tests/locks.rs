@@ -81,6 +81,20 @@ fn whoever_holds_a_lock_does_not_queue_behind_those_who_wait_for_it() {
     assert!(!agents.replies.contains_key(&waiting));
 }
 
+/// A request whose answer was lost is asked again; by then the holder may have written.
+#[test]
+fn a_wait_that_is_asked_twice_undoes_nothing_that_its_holder_wrote() {
+    let mut agents = server_and_client();
+    let [a, ..] = sessions(&mut agents, 2);
+    let first = agents.ask(2, lock("k", a, 60));
+    let (token, _) = acquired(Some(first));
+    agents.ask(2, put("k", "written since"));
+    let again = agents.ask(2, lock("k", a, 60));
+    assert!(matches!(again, Reply::Written { outcome: Outcome::Holds { token: held }, .. } if held == token));
+    let view = agents.engines[&1].store().unwrap().view();
+    assert_eq!(view.entry("k").unwrap().value.value, "written since");
+}
+
 #[test]
 fn a_lock_got_for_somebody_who_has_gone_is_given_to_the_next() {
     let mut agents = server_and_client();
