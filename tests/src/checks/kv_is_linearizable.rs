@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 const PROPERTY: &str = "kv_is_linearizable";
 
 /// More steps than this and the search gives up: nearly all histories of this world take some ten thousand, and the few others take no end.
-const MAX_STEPS: u64 = 500_000;
+const MAX_STEPS: u64 = 1_000_000;
 
 /// What the search has come to, where it has found nothing wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
