@@ -27,15 +27,20 @@
 
 mod codec;
 mod config;
+mod detector;
 mod event;
+mod evidence;
+mod health;
 mod identity;
 mod keyring;
 mod machine;
+mod probe;
 mod push_pull;
 mod replay;
 mod rumours;
 mod seal;
 mod seeds;
+mod suspicion;
 mod swim;
 mod table;
 mod timers;

@@ -1,16 +1,19 @@
 //! The machine: its verbs, and what follows from each input.
 
-use crate::codec::Codec;
+use crate::codec::{Codec, CodecError};
 use crate::config::{Config, Timing};
 use crate::event::{MemberEvent, MemberEventKind};
+use crate::evidence::Accounts;
+use crate::health::LocalHealth;
 use crate::identity::Identity;
+use crate::probe::{Probe, Probes, Relay};
 use crate::rumours::Rumours;
 use crate::seal::Seal;
 use crate::seeds::Seeds;
+use crate::suspicion::Suspicions;
 use crate::swim::{Effect, Spread, Swim, SwimTimer};
 use crate::table::Table;
 use crate::timers::Timers;
-use bytes::Buf;
 use foca::{Codec as _, State};
 use quorate_protocol::wire::gossip::{GossipMessage, MAX_DATAGRAM, MemberRecord, Rumour, Stamp, check_tags};
 use quorate_protocol::wire::stream::{Destination, Origin};
@@ -82,10 +85,22 @@ pub struct Gossip {
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
 
+    pub(crate) probes: Probes,
+    /// The last probe of ours that ended.
+    pub(crate) ended_probe: Option<Probe>,
+    pub(crate) suspicions: Suspicions,
+    pub(crate) health: LocalHealth,
+    pub(crate) accounts: Accounts,
+    /// It has just woken and judges nothing yet.
+    pub(crate) listens_first: bool,
+    /// Who was accused in which incarnation and by whom, not yet taken in; then those whom our own probes accuse.
+    pub(crate) accusations: Vec<(Identity, u16, NodeId)>,
+    pub(crate) failed_probes: Vec<(Identity, u16)>,
+
     pub(crate) exchange: u64,
-    pub(crate) suspicion: Duration,
-    suspects: Vec<Identity>,
+    pub(crate) suspects: Vec<(Identity, u16)>,
     fetch_is_set: bool,
+    pub(crate) reach_is_set: bool,
     sync_is_set: bool,
     outbid_at: Option<Time>,
     outputs: VecDeque<Output>,
@@ -113,8 +128,12 @@ pub(crate) enum Due {
     Join,
     /// Records that are missing are asked for.
     Fetch,
-    /// What another declared down is down, if it has not refuted this suspicion.
-    Verdict { identity: Identity, incarnation: u16 },
+    /// A suspicion has lasted its time.
+    Verdict(NodeId),
+    /// Nobody answers us: somebody is to be reached.
+    Reach,
+    /// A member that we were asked to probe has not answered.
+    Nack(Relay),
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -143,9 +162,17 @@ impl Gossip {
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
             exchange: rng.random::<u64>() >> 1,
-            suspicion: timing.suspicion(1),
+            probes: Probes::default(),
+            ended_probe: None,
+            suspicions: Suspicions::default(),
+            health: LocalHealth::default(),
+            accounts: Accounts::default(),
+            listens_first: false,
+            accusations: Vec::new(),
+            failed_probes: Vec::new(),
             suspects: Vec::new(),
             fetch_is_set: false,
+            reach_is_set: false,
             sync_is_set: false,
             outbid_at: None,
             outputs: VecDeque::new(),
@@ -172,10 +199,12 @@ impl Gossip {
             return;
         }
         match self.seal.open_swim(now, bytes) {
-            Ok(packet) => {
+            Ok(mut packet) => {
+                let told = self.weigh(now, &mut packet);
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
                 self.settle(now);
+                self.take_told(now, told);
                 self.meet_acquaintance(now, &packet);
             }
             Err(reason) => self.count(reason),
@@ -199,8 +228,9 @@ impl Gossip {
         if self.phase != Phase::Running {
             return;
         }
-        let (GossipMessage::PushPull(state) | GossipMessage::PushPullReply(state)) = &message;
-        if from.id == self.me.id {
+        if let GossipMessage::PushPull(state) | GossipMessage::PushPullReply(state) = &message
+            && from.id == self.me.id
+        {
             self.seeds.is_self(state.exchange);
         }
         match message {
@@ -208,7 +238,7 @@ impl Gossip {
                 let exchange = state.exchange;
                 if self.merge(now, from, state, Spread::Yes) {
                     let answer = GossipMessage::PushPullReply(self.state(now, exchange));
-                    self.outputs.push_back(Output::Message { to: from.into(), message: answer });
+                    self.answer_message(from, answer);
                 }
             }
             GossipMessage::PushPullReply(state) => {
@@ -222,11 +252,14 @@ impl Gossip {
                     self.outputs.push_back(Output::Joined { address, members });
                 }
             }
+            GossipMessage::Ping(ping) => self.answer_stream_ping(from, ping),
+            GossipMessage::Ack(ack) => self.take_stream_ack(now, from, ack),
         }
     }
 
     /// Does what is due. After a pause of its own, the shell hands in the datagrams that waited first.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.note_pause(now);
         loop {
             let due = self.timers.take_due(now);
             if due.is_empty() || self.phase == Phase::Left {
@@ -242,6 +275,7 @@ impl Gossip {
             // foca wants those due together in its own order; the sort is stable.
             swim.sort();
             for timer in swim {
+                self.note_swim_timer(now, &timer);
                 let done = self.swim.handle_timer(timer);
                 self.count_error(done);
                 self.settle(now);
@@ -380,7 +414,9 @@ impl Gossip {
             Due::Reconnect => self.reconnect(now),
             Due::Join => self.join_round(now),
             Due::Fetch => self.fetch(now),
-            Due::Verdict { identity, incarnation } => self.verdict(identity, incarnation),
+            Due::Verdict(id) => self.judge_suspect(now, id),
+            Due::Nack(relay) => self.nack(relay),
+            Due::Reach => self.reach(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }
@@ -410,7 +446,7 @@ impl Gossip {
         }
         // A suspicion from a time when this agent was cut off: the suspect never heard of it, and foca's timer for it ended with the old
         // identity. Told directly, it refutes.
-        for suspect in self.swim.suspects().into_iter().take(CALLS) {
+        for suspect in self.suspects.iter().map(|(identity, _)| *identity).take(CALLS).collect::<Vec<_>>() {
             self.ask(now, suspect);
         }
         self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
@@ -440,17 +476,6 @@ impl Gossip {
         }
         self.fetch_is_set = true;
         self.timers.set(now + Duration::from_secs(1), Due::Fetch);
-    }
-
-    fn verdict(&mut self, identity: Identity, incarnation: u16) {
-        let unrefuted = self.swim.members().any(|member| {
-            *member.id() == identity && member.state() == State::Suspect && member.incarnation() == incarnation
-        });
-        if unrefuted {
-            let down = foca::Member::new(identity, incarnation, State::Down);
-            let applied = self.swim.apply(vec![down], Spread::Yes);
-            self.count_error(applied);
-        }
     }
 
     fn reap(&mut self, now: Time) {
@@ -488,13 +513,17 @@ impl Gossip {
     /// Brings the view up to what SWIM and the rumours now say. Called after each of them was touched.
     pub(crate) fn settle(&mut self, now: Time) {
         self.take_rumours(now);
+        self.take_words();
         let changed = self.flush(now);
         let suspects = self.swim.suspects();
         if changed || suspects != self.suspects {
             self.suspects = suspects;
             self.observe_swim(now);
+            self.follow_suspicions(now);
         }
+        self.hear_accusations(now);
         while let Some(event) = self.table.next_event() {
+            self.accounts.changed(now, &event, self.suspicions.get(event.member.id), self.health.score());
             self.outputs.push_back(Output::Event(event));
         }
     }
@@ -549,6 +578,7 @@ impl Gossip {
         let identity = Identity { generation, renewal: 0, ..*self.swim.identity() };
         let changed = self.swim.change_identity(identity);
         self.count_error(changed);
+        self.forget_findings(now);
         self.spread_own_record();
         self.note(MemberEventKind::Update);
         self.come_back(now);
@@ -561,6 +591,11 @@ impl Gossip {
             match effect {
                 Effect::Send(to, packet) => self.send_packet(to, &packet),
                 Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
+                Effect::AfterProbe(length, timer) => {
+                    self.probes.is_paced_by(&timer);
+                    self.timers.set(now + self.health.stretch(length), Due::Swim(timer));
+                }
+                Effect::ProbeFailed(identity, incarnation) => self.failed_probes.push((identity, incarnation)),
                 Effect::Changed => changed = true,
                 Effect::Alone => {
                     changed = true;
@@ -571,6 +606,7 @@ impl Gossip {
                     changed = true;
                     self.incarnation = 0;
                     self.count("identity_renewed");
+                    self.forget_findings(now);
                     self.come_back(now);
                 }
             }
@@ -609,7 +645,7 @@ impl Gossip {
             self.fetch_is_set = true;
             self.timers.set(now + self.timing.gossip_interval * 3, Due::Fetch);
         }
-        self.suspicion = self.swim.resize();
+        self.swim.resize();
     }
 
     fn sync_soon(&mut self, now: Time) {
@@ -621,10 +657,16 @@ impl Gossip {
     }
 
     fn send_packet(&mut self, to: Identity, packet: &[u8]) {
-        // Our incarnation stands behind our identity in every packet; foca does not tell it otherwise.
-        let mut rest = packet;
-        if Identity::decode(&mut rest).ok().as_ref() == Some(self.swim.identity()) {
-            self.incarnation = rest.try_get_u16().unwrap_or(self.incarnation);
+        // foca does not tell what it does; its packets do.
+        if let Ok(header) = Codec.decode_header(packet)
+            && header.src == *self.swim.identity()
+        {
+            if header.src_incarnation > self.incarnation {
+                self.health.worse(1);
+                self.count("suspicion_refuted");
+            }
+            self.incarnation = header.src_incarnation;
+            self.note_sent(&header);
         }
         match self.seal.seal_swim(packet) {
             Some(bytes) if bytes.len() <= MAX_DATAGRAM => {
@@ -632,6 +674,18 @@ impl Gossip {
             }
             _ => self.count("packet_too_long"),
         }
+    }
+
+    /// Sends a packet that was made here.
+    pub(crate) fn post(&mut self, to: Identity, letter: Result<Vec<u8>, CodecError>) {
+        match letter {
+            Ok(packet) => self.send_packet(to, &packet),
+            Err(_) => self.count("packet_too_long"),
+        }
+    }
+
+    pub(crate) fn answer_message(&mut self, to: Origin, message: GossipMessage) {
+        self.outputs.push_back(Output::Message { to: to.into(), message });
     }
 
     pub(crate) fn send_message(&mut self, to: Identity, message: GossipMessage) {

@@ -3,8 +3,9 @@
 //! It repairs whatever repetition in datagrams missed, brings a newcomer everything at once, and lets healed halves of a partition
 //! find out what each believes of the other.
 
+use crate::detector::Told;
 use crate::identity::Identity;
-use crate::machine::{Due, Gossip};
+use crate::machine::Gossip;
 use crate::swim::Spread;
 use foca::{Member, State};
 use quorate_protocol::Time;
@@ -80,6 +81,7 @@ impl Gossip {
         for member in &state.members {
             self.judge(now, member, &mut news);
         }
+        let told = news.told.into_iter().map(|(identity, incarnation)| Told { identity, incarnation, by: from.id });
         let applied = self.swim.apply(news.updates, spread);
         self.count_error(applied);
         for member in news.calls.into_iter().take(MAX_CALLS) {
@@ -87,6 +89,7 @@ impl Gossip {
             self.count_error(called);
         }
         self.settle(now);
+        self.take_told(now, told.collect());
         for (identity, down_for) in news.met_down {
             self.table.set_down_for(now, identity.id, down_for);
         }
@@ -149,9 +152,11 @@ impl Gossip {
             (Liveness::Down, Some((held, _))) if identity.order() < held.order() => {}
             (Liveness::Down, Some((_, State::Down))) => news.updates.push(update(State::Down)),
             (Liveness::Down, Some((_, State::Alive | State::Suspect))) => {
-                news.updates.push(update(State::Suspect));
-                let verdict = Due::Verdict { identity, incarnation: member.incarnation };
-                self.timers.set(now + self.suspicion, verdict);
+                let state = self.doubt(&identity, member.incarnation).unwrap_or(State::Down);
+                news.updates.push(update(state));
+                if state == State::Suspect {
+                    news.told.push((identity, member.incarnation));
+                }
             }
         }
     }
@@ -181,6 +186,8 @@ struct News {
     updates: Vec<Member<Identity>>,
     /// Alive to the other and down to us.
     calls: Vec<Identity>,
+    /// Down to the other, and suspects to us because of that.
+    told: Vec<(Identity, u16)>,
     /// Down before we knew them, and for how long.
     met_down: Vec<(Identity, Duration)>,
 }

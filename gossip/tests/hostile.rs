@@ -124,8 +124,7 @@ fn sealed_under_another_key_or_label() {
         for n in 0..2 {
             let mut config = world::config(n, 5);
             change(&mut config);
-            let gossip = Some(Gossip::new(config.clone(), strangers.now));
-            strangers.agents.push(world::Agent { config, gossip, group: 0 });
+            strangers.agents.push(world::Agent::new(config, strangers.now));
         }
         strangers.tap = Some(Vec::new());
         strangers.join(1, 0);
@@ -154,8 +153,7 @@ fn a_key_in_rotation_opens() {
             Keyring::new([8; 32]).with_secondary([7; 32]),
         ][n]
             .clone();
-        let gossip = Some(Gossip::new(config.clone(), world.now));
-        world.agents.push(world::Agent { config, gossip, group: 0 });
+        world.agents.push(world::Agent::new(config, world.now));
     }
     world.join(1, 0);
     world.join(2, 0);

@@ -333,11 +333,7 @@ fn the_long_failed_are_forgotten_by_all_and_for_good() {
     for n in 0..4 {
         let mut config = world::config(n, 1);
         config.timing.reap_after = secs(300);
-        world.agents.push(world::Agent {
-            gossip: Some(quorate_gossip::Gossip::new(config.clone(), world.now)),
-            config,
-            group: 0,
-        });
+        world.agents.push(world::Agent::new(config, world.now));
     }
     for n in 1..4 {
         world.join(n, 0);

@@ -14,6 +14,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod check;
+pub mod evidence;
 pub mod go;
 pub mod id;
 pub mod index;
@@ -34,6 +35,7 @@ pub mod wire;
 pub mod write;
 
 pub use check::{Check, CheckDefinition, CheckKind, Status};
+pub use evidence::{Accuser, Cause, Evidence, OwnPause, OwnProbe, SuspicionEvidence};
 pub use id::{NodeId, SessionId};
 pub use index::{LogIndex, Term};
 pub use kv::{Entry, KvRead, KvWrite, Lock, Page, Pair, Selection};

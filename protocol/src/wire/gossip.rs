@@ -278,6 +278,34 @@ pub enum GossipMessage {
     PushPull(PushPull),
     /// The answer to a [`GossipMessage::PushPull`]; a leaving member sends one unasked.
     PushPullReply(PushPull),
+    /// Is this life of the receiver there? Asked when datagrams to it, or from it, may be lost.
+    Ping(StreamPing),
+    /// The answer to a [`GossipMessage::Ping`].
+    Ack(StreamAck),
+}
+
+/// A probe over a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPing {
+    /// Ties the answer to the question; the asker's number.
+    pub probe: u8,
+    /// The generation of the member that is asked for.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+}
+
+/// The answer to a [`StreamPing`]: the member that is there, which may be a later life of the one that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAck {
+    /// As in the question.
+    pub probe: u8,
+    /// The generation of the member that answers.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+    /// Its incarnation.
+    pub incarnation: u16,
 }
 
 /// The full state of one member's view (anti-entropy, as memberlist's push/pull).
@@ -332,31 +360,31 @@ fn put_short(bytes: &mut Vec<u8>, text: &str) {
 }
 
 /// The rest of what is being read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn byte(&mut self) -> Result<u8, WireError> {
+    pub(super) fn byte(&mut self) -> Result<u8, WireError> {
         self.array().map(|[byte]| byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn short_text(&mut self) -> Result<String, WireError> {
+    pub(super) fn short_text(&mut self) -> Result<String, WireError> {
         let length = usize::from(self.byte()?);
         self.text(length)
     }
 
-    fn text(&mut self, length: usize) -> Result<String, WireError> {
+    pub(super) fn text(&mut self, length: usize) -> Result<String, WireError> {
         let text = std::str::from_utf8(self.take(length)?).map_err(|error| WireError::Malformed(error.to_string()))?;
         Ok(text.to_owned())
     }

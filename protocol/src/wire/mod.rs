@@ -15,6 +15,7 @@ pub mod gossip;
 pub mod hello;
 pub mod local;
 pub mod log;
+pub mod probe;
 pub mod stream;
 
 /// The lowest version of the wire that this build understands.
