@@ -37,6 +37,7 @@ mod session;
 mod snapshot;
 mod table;
 mod version;
+mod why;
 
 pub use command::{Surroundings, command_list, main, run};
 pub use dashes::normalise_dashes;

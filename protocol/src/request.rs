@@ -1,7 +1,7 @@
 //! What a front door may ask, and what it is told.
 
 use crate::{
-    Answer, AutopilotState, Check, CheckDefinition, LogIndex, Member, NodeId, OperatorRequest, Outcome, Pair,
+    Answer, AutopilotState, Check, CheckDefinition, Evidence, LogIndex, Member, NodeId, OperatorRequest, Outcome, Pair,
     RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription, SnapshotRequest, Status, Term, Write,
 };
 use bytes::Bytes;
@@ -87,6 +87,11 @@ pub enum StatusRequest {
 pub enum LocalRequest {
     /// The members of its gossip pool: [`Reply::Members`].
     Members,
+    /// What led it to its present view of a member: [`Reply::Evidence`], or [`Refusal::NotFound`]. (An extension.)
+    Why {
+        /// The member's name or id.
+        node: String,
+    },
     /// Itself: [`Reply::Agent`].
     Describe,
     /// Its services: [`Reply::LocalServices`].
@@ -169,6 +174,8 @@ pub enum Reply {
     Datacenters(Vec<String>),
     /// The members, this agent among them.
     Members(Vec<Member>),
+    /// What led to the agent's view of a member.
+    Evidence(Box<Evidence>),
     /// The agent.
     Agent(Box<AgentDescription>),
     /// The agent's services by id.
