@@ -41,7 +41,9 @@ pub(crate) struct Told {
 
 impl Gossip {
     pub(crate) fn patience(&self) -> Patience {
-        Patience::new(&self.timing, self.swim.alive() + 1)
+        let patience = Patience::new(&self.timing, self.swim.alive() + 1);
+        // Whoever hears nothing at all, not even of its helpers, is to doubt itself the longer.
+        if self.health.is_worst() { patience.doubled() } else { patience }
     }
 
     /// How well this agent is by its own lights: 0 (well) to 7 (starved or cut off). Its probes take so many times longer.

@@ -65,6 +65,11 @@ impl Patience {
         Patience { shortest, longest: shortest * LONGEST, confirmations }
     }
 
+    /// The same for an agent that has reason to doubt what it finds by itself.
+    pub(crate) fn doubled(self) -> Patience {
+        Patience { longest: self.longest * 2, ..self }
+    }
+
     /// How long a suspicion lasts that so many have confirmed beside the first accuser.
     pub(crate) fn after(&self, confirmations: usize) -> Duration {
         if confirmations >= self.confirmations {

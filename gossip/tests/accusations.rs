@@ -17,38 +17,54 @@ fn failures(world: &World) -> BTreeSet<(usize, usize)> {
     failed.filter_map(|(_, n, event)| Some((*n, subject(event.member.id)?))).collect()
 }
 
+/// Members that have been together for so long that everybody has probed everybody.
+fn settled(agents: usize, seed: u64) -> World {
+    let mut world = World::joined(agents, seed);
+    world.run(secs(20));
+    world
+}
+
 #[test]
 fn a_crash_is_confirmed_and_the_account_says_by_whom() {
+    let mut known = Vec::new();
     for seed in 0..10 {
-        let mut world = World::joined(32, seed);
+        let mut world = settled(32, seed);
         world.crash(7);
-        let first = world.run_until(secs(8), "one knows", |world| !failures(world).is_empty());
+        let first = world.run_until(secs(9), "one knows", |world| !failures(world).is_empty());
         let rest = world.run_until(secs(2), "all know", |world| world.all_see(7, MemberStatus::Failed));
-        assert!(first < Duration::from_millis(5200) && rest < secs(1), "seed {seed}: {first:?} {rest:?}");
+        assert!(rest < secs(1), "seed {seed}: {rest:?}");
+        known.push(first);
         let now = world.now;
         let account = world.get(0).evidence(now, node_id(7)).unwrap();
         assert_eq!(account.status, MemberStatus::Failed);
         assert!(matches!(account.cause, Cause::Confirmed | Cause::HeardFailed), "{account:?}");
         let suspicion = account.suspicion.unwrap();
-        assert_eq!((suspicion.accusers.len(), suspicion.confirmations_needed), (3, 2));
+        // Two, where this agent itself was one of them and another had its verdict already.
+        assert!(suspicion.accusers.len() >= 2, "seed {seed}: {suspicion:?}");
+        assert_eq!(suspicion.confirmations_needed, 2);
         assert!(suspicion.accusers.iter().all(|accuser| accuser.name.starts_with("agent-")), "{suspicion:?}");
         assert!(suspicion.ended.is_some() && suspicion.verdict_in.is_none());
         assert!(failures(&world).iter().all(|(_, subject)| *subject == 7));
     }
+    known.sort_unstable();
+    println!("first knows after {known:?}");
+    assert!(known[5] < Duration::from_millis(4500), "{known:?}");
 }
 
 #[test]
 fn four_crashes_at_once_are_found_as_soon() {
-    for seed in 0..5 {
-        let mut world = World::joined(32, seed);
+    let mut known = Vec::new();
+    for seed in 0..9 {
+        let mut world = settled(32, seed);
         for n in [3, 9, 20, 31] {
             world.crash(n);
         }
         let all = |world: &World| [3, 9, 20, 31].iter().all(|n| world.all_see(*n, MemberStatus::Failed));
-        let took = world.run_until(secs(8), "all know of all", all);
-        println!("seed {seed}: {took:?}");
-        assert!(took < Duration::from_millis(6500), "seed {seed}: {took:?}");
+        known.push(world.run_until(secs(12), "all know of all", all));
     }
+    known.sort_unstable();
+    println!("all know after {known:?}");
+    assert!(known[4] < Duration::from_millis(6000), "{known:?}");
 }
 
 #[test]
