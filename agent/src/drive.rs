@@ -111,6 +111,7 @@ impl Drive {
             let deadline = self.engine.deadline();
             if taken >= INPUTS_BEFORE_TIMERS {
                 taken = 0;
+                self.look_at_space();
                 if deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
                     self.engine.handle_timeout(self.clock.now());
                     self.hand_out();
@@ -129,6 +130,7 @@ impl Drive {
                 biased;
                 Ok(()) = inbox.persisted.changed() => {
                     let up_to = *inbox.persisted.borrow_and_update();
+                    self.look_at_space();
                     self.feed(Input::Persisted { up_to });
                 }
                 Ok(()) = inbox.snapshots.changed() => {

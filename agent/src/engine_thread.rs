@@ -31,11 +31,11 @@ impl EngineThread {
     ///
     /// # Errors
     /// If the system has no more threads.
-    pub fn start(mut self, drive: Drive, inbox: Inbox) -> io::Result<oneshot::Receiver<End>> {
+    pub fn start(self, drive: Drive, inbox: Inbox) -> io::Result<oneshot::Receiver<End>> {
         let (ended, end) = oneshot::channel();
-        let runtime = self.0.take();
+        let mut thread = self;
         std::thread::Builder::new().name("engine".into()).spawn(move || {
-            if let Some(runtime) = runtime {
+            if let Some(runtime) = thread.0.take() {
                 let _ = ended.send(runtime.block_on(drive.run(inbox)));
             }
         })?;

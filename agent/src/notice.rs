@@ -4,7 +4,7 @@ use quorate_engine::Notice;
 use quorate_gossip::MemberEventKind;
 use tracing::{debug, error, info, warn};
 
-/// Writes one line for one notice. Tools read the fields `event` and `node`; they do not change.
+/// Writes one line for one notice. Tools read the fields `event`, `node` and `name`; they do not change.
 pub fn log(notice: &Notice) {
     match notice {
         Notice::Member { kind, member } => {
@@ -13,6 +13,11 @@ pub fn log(notice: &Notice) {
                 MemberEventKind::Failed => warn!(event = %event, node = %node, %address, "member"),
                 _ => info!(event = %event, node = %node, %address, "member"),
             }
+        }
+        Notice::UserEvent { event } => {
+            let name: String =
+                event.name.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect();
+            info!(event = %"user", name = %name, ltime = event.ltime, bytes = event.payload.len(), "user event");
         }
         Notice::Joined { address, members } => info!(%address, members, "joined through"),
         Notice::Bootstrapped { servers } => info!(servers = servers.len(), "made the first configuration of a cluster"),

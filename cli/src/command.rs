@@ -2,7 +2,10 @@
 
 use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
-use crate::{catalog, info, join, keygen, kv, leave, lock, members, operator, session, snapshot, version};
+use crate::{
+    catalog, event, force_leave, info, join, keygen, kv, leave, lock, members, monitor, operator, session, snapshot,
+    tags, version,
+};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
@@ -64,8 +67,10 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 12] = [
+const COMMANDS: [(fn() -> Command, Run); 16] = [
     (catalog::command, catalog::run),
+    (event::command, event::run),
+    (force_leave::command, force_leave::run),
     (info::command, info::run),
     (join::command, join::run),
     (keygen::command, keygen::run),
@@ -73,9 +78,11 @@ const COMMANDS: [(fn() -> Command, Run); 12] = [
     (leave::command, leave::run),
     (lock::command, lock::run),
     (members::command, members::run),
+    (monitor::command, monitor::run),
     (operator::command, operator::run),
     (session::command, session::run),
     (snapshot::command, snapshot::run),
+    (tags::command, tags::run),
     (version::command, version::run),
 ];
 
@@ -217,8 +224,23 @@ mod tests {
     fn the_list_has_every_command_once() {
         let list = command_list();
         for name in [
-            "agent", "catalog", "info", "join", "keygen", "kv", "leave", "lock", "members", "operator", "session",
-            "snapshot", "version",
+            "agent",
+            "catalog",
+            "event",
+            "force-leave",
+            "info",
+            "join",
+            "keygen",
+            "kv",
+            "leave",
+            "lock",
+            "members",
+            "monitor",
+            "operator",
+            "session",
+            "snapshot",
+            "tags",
+            "version",
         ] {
             assert_eq!(list.matches(&format!("\n    {name} ")).count(), 1, "{name}");
         }

@@ -3,7 +3,7 @@
 use quorate_gossip::MemberEventKind;
 use quorate_protocol::raft::SnapshotMeta;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Reply, Request, Status, Term};
+use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Reply, Request, Status, Term, UserEvent};
 use quorate_raft::Persist;
 use quorate_store::SnapshotChunks;
 use std::net::SocketAddr;
@@ -134,6 +134,11 @@ pub enum Notice {
         kind: MemberEventKind,
         /// The member as it is now.
         member: Member,
+    },
+    /// A user event arrived, whomever it is for.
+    UserEvent {
+        /// It.
+        event: UserEvent,
     },
     /// A join succeeded.
     Joined {

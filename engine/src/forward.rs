@@ -152,6 +152,7 @@ impl Engine {
         self.holding.forget(source);
         self.waiting.forget(source);
         self.locks.forget(source);
+        self.happenings.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
         }

@@ -29,6 +29,7 @@ mod cluster;
 mod config;
 mod describe;
 mod door;
+mod events;
 mod forward;
 mod hashes;
 mod hold;
@@ -44,6 +45,7 @@ mod session;
 mod snapshots;
 mod source;
 mod stop;
+mod tags;
 mod timers;
 mod wait;
 
@@ -55,6 +57,7 @@ pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
 pub use quorate_raft::{Snapshot, StartError};
 
+use events::Happenings;
 use forward::Forwards;
 use hold::Holding;
 use local::Local;
@@ -88,6 +91,8 @@ pub struct Engine {
     locks: Locks,
     /// Joins that a person is waiting for.
     joins: Joins,
+    /// What happened lately, for those who follow it.
+    happenings: Happenings,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
     ending: Ending,
@@ -116,6 +121,7 @@ impl Engine {
             waiting: Waiting::default(),
             locks: Locks::default(),
             joins: Joins::default(),
+            happenings: Happenings::new(config.generation),
             preferred_server: None,
             ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
@@ -180,6 +186,7 @@ impl Engine {
         self.time_out_locks(now);
         self.time_out_timers(now);
         self.time_out_joins(now);
+        self.time_out_happenings(now);
         self.time_out_local(now);
         self.time_out_leader(now);
         self.settle(now);
@@ -195,6 +202,7 @@ impl Engine {
             self.waiting.deadline(),
             self.locks.deadline(),
             self.joins.deadline(),
+            self.happenings.deadline(),
             self.local.deadline(),
             self.ending.stop_at,
         ]

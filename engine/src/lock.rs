@@ -196,7 +196,12 @@ impl Engine {
                 }
             }
             Reply::Written { outcome: Outcome::Acquired { token }, index } => {
+                let session = self.locks.waiters.get(&number).map(|waiter| waiter.lock.session);
                 self.hand_over_lock(now, number, token, index);
+                // It may be free again by now: a write that was applied together with this one woke nobody.
+                if self.holder_of(&key).is_some_and(|(holder, _)| holder != session) {
+                    self.try_lock(now, &key);
+                }
             }
             // Whether it happened or not: asked again, the same session gets the same answer.
             Reply::Refused(Refusal::Unknown) => {

@@ -8,7 +8,7 @@ use quorate_protocol::go::quote;
 use quorate_protocol::member::tag;
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::wire::{VERSION_MAX, VERSION_MIN};
-use quorate_protocol::{Member, NodeId, Refusal, Reply, Time};
+use quorate_protocol::{AgentEvent, Member, NodeId, Refusal, Reply, Time};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -41,6 +41,10 @@ pub fn gossip_config(config: &Config, server: Option<&ServerConfig>) -> quorate_
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
+    // What an older version let be set may have become the agent's own since.
+    for (key, value) in &config.saved.tags {
+        tags.entry(key.clone()).or_insert_with(|| value.clone());
+    }
     if let Some(founder) = server.and_then(ServerConfig::founder) {
         tags.insert(tag::CLUSTER.to_owned(), founder.to_string());
     }
@@ -75,6 +79,7 @@ impl Engine {
                     self.outputs.push_back(Output::Message { to, message: Message::Gossip(message) });
                 }
                 quorate_gossip::Output::Event(event) => self.handle_member_event(now, event),
+                quorate_gossip::Output::UserEvent(event) => self.handle_user_event(event),
                 quorate_gossip::Output::Joined { address, members } => self.handle_joined(address, members),
             }
         }
@@ -144,6 +149,9 @@ impl Engine {
     fn handle_member_event(&mut self, now: Time, event: MemberEvent) {
         let MemberEvent { kind, member } = event;
         self.outputs.push_back(Output::Noticed(Notice::Member { kind, member: member.clone() }));
+        if !matches!(kind, MemberEventKind::Suspect | MemberEventKind::Refute) {
+            self.happened(AgentEvent::Member { kind: kind.as_str().to_owned(), member: member.clone() });
+        }
         match kind {
             MemberEventKind::Failed | MemberEventKind::Leave | MemberEventKind::Reap => {
                 self.give_up_on(now, member.id, None);

@@ -94,6 +94,13 @@ impl Engine {
                 self.update_ttl_check(now, &check_id, status, output)
             }
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
+            LocalRequest::FireEvent { name, payload, filter } => self.fire_event(now, name, payload, filter),
+            LocalRequest::UserEvents { name, wait } => return self.user_events(now, job.source, name, wait),
+            LocalRequest::Happened { after, timeout } => {
+                return self.happened_after(now, job.source, after, timeout);
+            }
+            LocalRequest::ChangeTags { set, delete } => self.change_tags(now, set, &delete),
+            LocalRequest::ForceLeave { name, prune } => self.force_leave(now, &name, prune),
             LocalRequest::RecoverQuorum => self.recover_quorum(now),
             LocalRequest::Leave => {
                 self.leave(now);

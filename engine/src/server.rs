@@ -11,7 +11,8 @@ use quorate_protocol::raft::{LogEntry, Payload, RaftMessage};
 use quorate_protocol::wire::log::{decode_write, encode_write};
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
-    CatalogOperation, KvWrite, LogIndex, NodeId, Refusal, Reply, SessionWrite, Term, Time, TxnOperation, Write,
+    CatalogOperation, KvWrite, LogIndex, NodeId, Outcome, Refusal, Reply, RestoreWrite, SessionWrite, Term, Time,
+    TxnOperation, Write,
 };
 use quorate_raft::{Raft, Snapshot, StartError};
 use quorate_store::Store;
@@ -340,6 +341,7 @@ impl Engine {
 
     /// Applies committed entries, answers those who wrote them and wakes those who wait for what they changed.
     fn apply(&mut self, now: Time, entries: &[LogEntry]) {
+        let mut restored = false;
         for entry in entries {
             let Some(server) = &mut self.server else { return };
             // What this server proposed in another term is not what stands here.
@@ -356,6 +358,8 @@ impl Engine {
                         for (timer, armed) in touched.timers() {
                             server.timers.note(now, timer.clone(), *armed);
                         }
+                        let is_restore = matches!(write, Write::Restore(RestoreWrite::Commit { .. }));
+                        restored |= is_restore && outcome == Outcome::Done;
                         self.wake(now, &touched);
                         self.wake_locks(now, &touched);
                         Some(outcome)
@@ -382,6 +386,10 @@ impl Engine {
             }
             self.tell_hash();
             self.notice_own_term(now, entry.term);
+        }
+        if restored {
+            // It brought the nodes as they were once, and undid what was written a moment before.
+            self.reconcile_anew(now);
         }
         self.announce_cluster(now);
         self.end_orders();

@@ -69,11 +69,17 @@ impl Snapshots {
     }
 
     /// Writing down a large state for a little log would cost more than the log does: each byte of the log is to cause at most two of
-    /// snapshots.
-    fn is_due(&mut self, store: &Store) -> bool {
+    /// snapshots. Not so where the disk is low: a snapshot is what lets the log go.
+    fn is_due(&mut self, store: &Store, disk_is_low: bool) -> bool {
         let entries = store.applied_index().0.saturating_sub(self.saved.0);
         let enough = entries >= self.policy.entries || self.bytes >= self.policy.bytes;
-        if entries == 0 || !enough || self.saving || self.bytes < self.least_bytes {
+        if entries == 0 || !enough || self.saving {
+            return false;
+        }
+        if disk_is_low {
+            return true;
+        }
+        if self.bytes < self.least_bytes {
             return false;
         }
         let state = SnapshotChunks::new(store.view()).size_hint();
@@ -91,7 +97,7 @@ impl Engine {
     /// Has the state written down when the log has grown enough since the last time.
     pub(crate) fn save_snapshot_if_due(&mut self) {
         let Some(server) = &mut self.server else { return };
-        if !server.snapshots.is_due(&server.store) {
+        if !server.snapshots.is_due(&server.store, server.disk_is_low) {
             return;
         }
         let applied = server.store.applied_index();

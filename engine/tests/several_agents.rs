@@ -7,7 +7,9 @@ mod support;
 
 use quorate_engine::{Config, Input};
 use quorate_protocol::wire::stream::{Message, Origin};
-use quorate_protocol::{Ask, LocalRequest, LogIndex, ReadRequest, Refusal, Reply, Request, Wait};
+use quorate_protocol::{
+    Ask, Check, LocalRequest, LogIndex, Node, ReadRequest, Refusal, Registration, Reply, Request, Status, Wait, Write,
+};
 use std::time::Duration;
 use support::*;
 
@@ -153,4 +155,35 @@ fn two_clusters_that_meet_are_not_mixed() {
         assert!(raft.term().0 <= 3, "nobody disturbs anybody's terms");
         assert!(matches!(agents.ask(number, put("a", "1")), Reply::Written { .. }));
     }
+}
+
+#[test]
+fn a_node_that_lost_its_disk_has_its_name_again_though_nobody_remembers_its_former_life() {
+    let mut agents = Agents::default();
+    agents.start(config(1, Some(1)));
+    agents.pass(5 * SECOND);
+    let client = config(2, None);
+    let former = Registration {
+        node: Node {
+            id: Some(id(9)),
+            name: client.name.clone(),
+            address: client.address.ip().to_string(),
+            ..Node::default()
+        },
+        skip_node_update: false,
+        service: None,
+        checks: vec![Check {
+            node: client.name.clone(),
+            id: quorate_protocol::check::SERF_HEALTH.to_owned(),
+            status: Status::Passing,
+            ..Check::default()
+        }],
+    };
+    agents.ask(1, Ask::Write(Write::Register(Box::new(former))));
+    let name = client.name.clone();
+    agents.start(client);
+    agents.pass(3 * SECOND);
+    let view = agents.engines[&1].store().unwrap().view();
+    assert_eq!(view.node(&name).unwrap().id, Some(id(2)), "long before the next pass over all nodes");
+    assert_eq!(view.checks_of(&name).next().map(|check| check.status), Some(Status::Passing));
 }

@@ -4,6 +4,7 @@
 //!   datagrams ─▶ seal ─▶ swim (foca) ──▶ table ──▶ members(), events
 //!   streams ──▶ push_pull ──┤              ▲
 //!                           └▶ rumours ────┘
+//!   news: user events, in datagrams of their own and by push_pull
 //!   seeds, timers: what is asked and done when nothing comes in
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! | which number means what | [`Timing`] |
 //! | how liveness is found out | `swim.rs`, and the SWIM paper (Das, Gupta, Motivala, DSN 2002) |
 //! | when a member counts as joined, failed or left | `table.rs` |
+//! | how user events reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
 //! | what it looks like on the wire | [`quorate_protocol::wire::gossip`], `codec.rs` |
@@ -25,15 +27,21 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod allowance;
+mod backlog;
 mod codec;
 mod config;
 mod detector;
 mod event;
+mod events;
 mod evidence;
 mod health;
 mod identity;
 mod keyring;
+mod lamport;
 mod machine;
+mod memory;
+mod news;
 mod probe;
 mod push_pull;
 mod replay;
@@ -49,3 +57,4 @@ pub use config::{Config, ConfigError, Timing};
 pub use event::{MemberEvent, MemberEventKind};
 pub use keyring::{KeyLengthError, Keyring};
 pub use machine::{Gossip, Output};
+pub use news::FireError;

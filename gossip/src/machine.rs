@@ -6,6 +6,7 @@ use crate::event::{MemberEvent, MemberEventKind};
 use crate::evidence::Accounts;
 use crate::health::LocalHealth;
 use crate::identity::Identity;
+use crate::news::Announcements;
 use crate::probe::{Probe, Probes, Relay};
 use crate::rumours::Rumours;
 use crate::seal::Seal;
@@ -15,9 +16,11 @@ use crate::swim::{Effect, Spread, Swim, SwimTimer};
 use crate::table::Table;
 use crate::timers::Timers;
 use foca::{Codec as _, State};
-use quorate_protocol::wire::gossip::{GossipMessage, MAX_DATAGRAM, MemberRecord, Rumour, Stamp, check_tags};
+use quorate_protocol::wire::gossip::{
+    GossipMessage, MAX_DATAGRAM, MemberRecord, PushPull, Rumour, Stamp, check_tags, kind,
+};
 use quorate_protocol::wire::stream::{Destination, Origin};
-use quorate_protocol::{Member, MemberStatus, NodeId, Time};
+use quorate_protocol::{Member, MemberStatus, NodeId, Time, UserEvent};
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
@@ -55,6 +58,8 @@ pub enum Output {
     },
     /// The view changed.
     Event(MemberEvent),
+    /// Somebody, perhaps this agent, sent out an event. It comes once, and in no order.
+    UserEvent(UserEvent),
     /// A seed answered.
     Joined {
         /// The address as it was given to [`Gossip::join`].
@@ -81,6 +86,7 @@ pub struct Gossip {
     pub(crate) table: Table,
     pub(crate) seal: Seal,
     pub(crate) seeds: Seeds,
+    pub(crate) news: Announcements,
     pub(crate) timers: Timers<Due>,
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
@@ -103,7 +109,7 @@ pub struct Gossip {
     pub(crate) reach_is_set: bool,
     sync_is_set: bool,
     outbid_at: Option<Time>,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
 }
 
@@ -134,6 +140,8 @@ pub(crate) enum Due {
     Reach,
     /// A member that we were asked to probe has not answered.
     Nack(Relay),
+    /// User events are passed on.
+    News,
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -158,6 +166,7 @@ impl Gossip {
             rumours,
             table: Table::new(timing.reap_after),
             seal: Seal::new(keyring, label, &identity, seed),
+            news: Announcements::new(),
             seeds: Seeds::new(timing.join_retry, timing.join_retry_max),
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
@@ -198,8 +207,9 @@ impl Gossip {
         if self.phase != Phase::Running {
             return;
         }
-        match self.seal.open_swim(now, bytes) {
-            Ok(mut packet) => {
+        match self.seal.open(now, bytes) {
+            Ok((kind::NEWS, packet)) => self.handle_news(now, &packet),
+            Ok((_, mut packet)) => {
                 let told = self.weigh(now, &mut packet);
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
@@ -234,22 +244,28 @@ impl Gossip {
             self.seeds.is_self(state.exchange);
         }
         match message {
-            GossipMessage::PushPull(state) => {
+            GossipMessage::PushPull(mut state) => {
                 let exchange = state.exchange;
+                let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
-                    let answer = GossipMessage::PushPullReply(self.state(now, exchange));
+                    let events = self.exchange_events(now, events);
+                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange) });
                     self.answer_message(from, answer);
                 }
             }
-            GossipMessage::PushPullReply(state) => {
+            GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
+            GossipMessage::Events { .. } => self.count("message_wrong_label"),
+            GossipMessage::PushPullReply(mut state) => {
                 let exchange = state.exchange;
+                let events = std::mem::take(&mut state.events);
                 // What a newcomer is told is news to nobody else.
                 let spread = if self.swim.alive() == 0 { Spread::No } else { Spread::Yes };
-                if self.merge(now, from, state, spread)
-                    && let Some(address) = self.seeds.answered(exchange)
-                {
-                    let members = 1 + self.table.living().count();
-                    self.outputs.push_back(Output::Joined { address, members });
+                if self.merge(now, from, state, spread) {
+                    self.merge_events(now, from, events);
+                    if let Some(address) = self.seeds.answered(exchange) {
+                        let members = 1 + self.table.living().count();
+                        self.outputs.push_back(Output::Joined { address, members });
+                    }
                 }
             }
             GossipMessage::Ping(ping) => self.answer_stream_ping(from, ping),
@@ -307,6 +323,9 @@ impl Gossip {
             let members = 1 + self.table.living().count();
             return self.outputs.push_back(Output::Joined { address: own, members });
         }
+        if !addresses.is_empty() && self.swim.alive() == 0 {
+            self.news.events.expect_old_ones();
+        }
         self.seeds.add(addresses.iter().copied().filter(|address| *address != own));
         for address in addresses.into_iter().filter(|address| *address != own) {
             self.ask_seed(now, address);
@@ -324,7 +343,7 @@ impl Gossip {
         self.me.status = MemberStatus::Leaving;
         self.timers.clear();
         self.phase = Phase::Leaving { rounds: self.timing.leave_rounds };
-        let spread = self.swim.spread(&Rumour::Leave { id: self.me.id, stamp }.encode());
+        let spread = self.swim.spread(&Rumour::Leave { id: self.me.id, stamp, prune: false }.encode());
         self.count_error(spread);
         // One member hears it on a road that loses nothing.
         if let Some(other) = self.random_living() {
@@ -335,6 +354,10 @@ impl Gossip {
         } else {
             self.finish_leaving();
         }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
     }
 
     /// Whether it left and said so often enough: the process may end.
@@ -358,17 +381,17 @@ impl Gossip {
         true
     }
 
-    /// Declares a failed member gone for good. Returns whether a failed (or left) member has this name. If it lives after all, it takes
-    /// this back.
-    pub fn force_leave(&mut self, now: Time, name: &str) -> bool {
+    /// Declares a failed member gone for good, and has everybody forget it at once if `prune` is set. Returns whether a failed (or left)
+    /// member has this name. If it lives after all, it takes this back.
+    pub fn force_leave(&mut self, now: Time, name: &str, prune: bool) -> bool {
         let gone = |member: &&Member| matches!(member.status, MemberStatus::Failed | MemberStatus::Left);
         let Some(member) = self.members().filter(gone).find(|member| member.name == name) else { return false };
-        if member.status == MemberStatus::Failed {
+        if prune || member.status == MemberStatus::Failed {
             let (id, generation) = (member.id, member.generation);
             let known = self.rumours.stamp(id).unwrap_or(Stamp { generation, version: 0 });
             let stamp =
                 Stamp { generation: known.generation.max(generation), version: known.version.saturating_add(1) };
-            let spread = self.swim.spread(&Rumour::Leave { id, stamp }.encode());
+            let spread = self.swim.spread(&Rumour::Leave { id, stamp, prune }.encode());
             self.count_error(spread);
             self.gossip_now();
             self.settle(now);
@@ -417,6 +440,7 @@ impl Gossip {
             Due::Verdict(id) => self.judge_suspect(now, id),
             Due::Nack(relay) => self.nack(relay),
             Due::Reach => self.reach(now),
+            Due::News => return self.news_round(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }
@@ -536,8 +560,8 @@ impl Gossip {
             }
             match rumour {
                 Rumour::Record { id, record } => self.table.learn(now, id, record),
-                Rumour::Leave { id, stamp } => {
-                    if let Some(ended) = self.table.leave(now, id, stamp) {
+                Rumour::Leave { id, stamp, prune } => {
+                    if let Some(ended) = self.table.leave(now, id, stamp, prune) {
                         // Not spread as a death: to whom the leave is still news, it must not look like a failure.
                         let down = foca::Member::new(ended, 0, State::Down);
                         let applied = self.swim.apply(vec![down], Spread::No);
@@ -668,9 +692,13 @@ impl Gossip {
             self.incarnation = header.src_incarnation;
             self.note_sent(&header);
         }
-        match self.seal.seal_swim(packet) {
+        self.send_sealed(to.address, kind::SWIM, packet);
+    }
+
+    pub(crate) fn send_sealed(&mut self, to: SocketAddr, kind: u8, packet: &[u8]) {
+        match self.seal.seal(kind, packet) {
             Some(bytes) if bytes.len() <= MAX_DATAGRAM => {
-                self.outputs.push_back(Output::Datagram { to: to.address, bytes });
+                self.outputs.push_back(Output::Datagram { to, bytes });
             }
             _ => self.count("packet_too_long"),
         }

@@ -39,9 +39,11 @@ impl Gossip {
                 down_for_s: u32::try_from(down_for).unwrap_or(u32::MAX),
                 record,
                 left,
+                pruned: self.table.is_pruned(identity.id),
             }
         }));
-        PushPull { exchange, label: self.seal.label().to_owned(), members }
+        let events = self.news.events.summary(None);
+        PushPull { exchange, label: self.seal.label().to_owned(), members, events }
     }
 
     fn own_state(&self) -> MemberState {
@@ -57,6 +59,7 @@ impl Gossip {
             down_for_s: 0,
             record: Some(record),
             left,
+            pruned: false,
         }
     }
 
@@ -107,7 +110,7 @@ impl Gossip {
                 None => {}
             }
             if let Some(stamp) = member.left.filter(|stamp| Some(*stamp) > self.rumours.stamp(member.id)) {
-                news.push(Rumour::Leave { id: member.id, stamp });
+                news.push(Rumour::Leave { id: member.id, stamp, prune: member.pruned });
             }
         }
         let few = news.len() <= MAX_SPREAD;

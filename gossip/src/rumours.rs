@@ -156,7 +156,11 @@ mod tests {
     #[test]
     fn only_higher_stamps_are_news() {
         let rumours = Rumours::default();
-        let leave = |generation, version| Rumour::Leave { id: NodeId([1; 16]), stamp: Stamp { generation, version } };
+        let leave = |generation, version| Rumour::Leave {
+            id: NodeId([1; 16]),
+            stamp: Stamp { generation, version },
+            prune: false,
+        };
         for (generation, version, news) in
             [(5, 1, true), (5, 1, false), (5, 0, false), (4, 9, false), (5, 2, true), (6, 0, true), (5, 3, false)]
         {

@@ -38,8 +38,8 @@ impl Seal {
         &self.label
     }
 
-    /// The datagram that carries a SWIM packet.
-    pub(crate) fn seal_swim(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+    /// The datagram that carries a packet of this [`kind`].
+    pub(crate) fn seal(&mut self, kind: u8, packet: &[u8]) -> Option<Vec<u8>> {
         debug_assert!(packet.len() < MAX_SEALED, "{}", packet.len());
         self.counter += 1;
         let mut nonce = [0; NONCE_LEN];
@@ -48,7 +48,7 @@ impl Seal {
         let key = self.keyring.primary();
         let envelope = Envelope { key: key.id, nonce };
         let mut plain = Vec::with_capacity(1 + packet.len());
-        plain.push(kind::SWIM);
+        plain.push(kind);
         plain.extend_from_slice(packet);
         let sealed = key.seal(nonce, &envelope.associated_data(self.pool, &self.label), &plain)?;
         let mut datagram = envelope.encode().to_vec();
@@ -60,7 +60,7 @@ impl Seal {
     ///
     /// # Errors
     /// The counter to increase when it is refused.
-    pub(crate) fn open_swim(&mut self, now: Time, datagram: &[u8]) -> Result<Vec<u8>, &'static str> {
+    pub(crate) fn open(&mut self, now: Time, datagram: &[u8]) -> Result<(u8, Vec<u8>), &'static str> {
         let (envelope, sealed) = Envelope::decode(datagram).map_err(|error| match error {
             WireError::Truncated => "datagram_truncated",
             WireError::Version(_) => "datagram_version",
@@ -70,14 +70,14 @@ impl Seal {
         let key = self.keyring.find(envelope.key).ok_or("datagram_unknown_key")?;
         let aad = envelope.associated_data(self.pool, &self.label);
         let mut packet = key.open(envelope.nonce, &aad, sealed).ok_or("datagram_not_authentic")?;
-        match packet.first() {
-            Some(&kind::SWIM) => packet.remove(0),
+        let kind = match packet.first() {
+            Some(&(kind::SWIM | kind::NEWS)) => packet.remove(0),
             Some(_) => return Err("datagram_unknown_kind"),
             None => return Err("datagram_malformed"),
         };
         let sender = Identity::decode(&mut packet.as_slice()).map_err(|_| "datagram_malformed")?;
         match self.replay.admit(now, sender.id, sender.generation, envelope.counter()) {
-            Replay::Fresh => Ok(packet),
+            Replay::Fresh => Ok((kind, packet)),
             Replay::Seen => Err("datagram_replayed"),
         }
     }
@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn version_1_is_as_committed() {
-        let hex: String = seal().seal_swim(&packet()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String =
+            seal().seal(kind::SWIM, &packet()).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
         let golden: String = GOLDEN.split_whitespace().collect();
         assert_eq!(hex, golden);
     }
@@ -136,24 +137,24 @@ mod tests {
     #[test]
     fn opens_once_and_as_it_was() {
         let (mut sender, mut receiver) = (seal(), seal());
-        let datagrams: Vec<_> = (0..3).map(|_| sender.seal_swim(&packet()).unwrap()).collect();
+        let datagrams: Vec<_> = (0..3).map(|_| sender.seal(kind::SWIM, &packet()).unwrap()).collect();
         assert!(datagrams[0][5..29] != datagrams[1][5..29], "nonces differ");
         for datagram in &datagrams {
-            assert_eq!(receiver.open_swim(Time::ZERO, datagram), Ok(packet()));
+            assert_eq!(receiver.open(Time::ZERO, datagram), Ok((kind::SWIM, packet())));
         }
-        assert_eq!(receiver.open_swim(Time::ZERO, &datagrams[1]), Err("datagram_replayed"));
+        assert_eq!(receiver.open(Time::ZERO, &datagrams[1]), Err("datagram_replayed"));
     }
 
     #[test]
     fn the_other_pool_is_deaf() {
-        let datagram = seal().seal_swim(&packet()).unwrap();
+        let datagram = seal().seal(kind::SWIM, &packet()).unwrap();
         let mut wan = Seal { pool: Pool::Wan, ..seal() };
-        assert_eq!(wan.open_swim(Time::ZERO, &datagram), Err("datagram_not_authentic"));
+        assert_eq!(wan.open(Time::ZERO, &datagram), Err("datagram_not_authentic"));
     }
 
     #[test]
     fn the_longest_packet_makes_the_longest_datagram() {
-        let datagram = seal().seal_swim(&[0; MAX_SEALED - 1]).unwrap();
+        let datagram = seal().seal(kind::SWIM, &[0; MAX_SEALED - 1]).unwrap();
         assert_eq!(datagram.len(), quorate_protocol::wire::gossip::MAX_DATAGRAM);
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     swim: Option<(Identity, State)>,
     record: Option<Stamp>,
     left: Option<Stamp>,
+    /// Not shown until it lives again.
+    pruned: bool,
     shown: bool,
     /// When it is forgotten, unless it lives.
     reap_at: Time,
@@ -80,6 +82,11 @@ impl Table {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.reap_at = now + self.reap_after.saturating_sub(length);
         }
+    }
+
+    /// Whether an operator had it forgotten at once: it is remembered only so that nobody's hearsay brings it back.
+    pub(crate) fn is_pruned(&self, id: NodeId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| entry.pruned)
     }
 
     /// Whether a leave covers this life of a member.
@@ -147,10 +154,11 @@ impl Table {
     }
 
     /// Takes in that a member left. Returns the life that ended by it, if SWIM takes it for alive.
-    pub(crate) fn leave(&mut self, now: Time, id: NodeId, stamp: Stamp) -> Option<Identity> {
+    pub(crate) fn leave(&mut self, now: Time, id: NodeId, stamp: Stamp, prune: bool) -> Option<Identity> {
         let unknown = Identity { id, address: NOWHERE, generation: stamp.generation, renewal: 0 };
         let entry = self.entry(now, &unknown)?;
         entry.left = entry.left.max(Some(stamp));
+        entry.pruned |= prune;
         let event = entry.settle();
         let ended = match entry.swim {
             Some((identity, state)) if state != State::Down && entry.left_by(&identity) => Some(identity),
@@ -208,7 +216,7 @@ impl Entry {
             status: MemberStatus::Failed,
             generation: identity.generation,
         };
-        Entry { member, swim: None, record: None, left: None, shown: false, reap_at }
+        Entry { member, swim: None, record: None, left: None, pruned: false, shown: false, reap_at }
     }
 
     /// A leave ends the lives up to its generation, unless a later record took it back.
@@ -232,6 +240,11 @@ impl Entry {
             (State::Alive, false) => MemberStatus::Alive,
         };
         let lives = matches!(status, MemberStatus::Alive | MemberStatus::Suspect);
+        if self.pruned && status == MemberStatus::Left {
+            self.member.status = status;
+            return std::mem::replace(&mut self.shown, false).then_some(MemberEventKind::Reap);
+        }
+        self.pruned &= !lives;
         let known_alive = self.shown && self.member.is_alive();
         if lives && !known_alive && !self.named_as(&identity) {
             // It joins under its own name and with its present tags, or not yet.
@@ -287,7 +300,7 @@ mod tests {
                     table.learn(now, ID, record);
                 }
                 Leave(generation, version) => {
-                    table.leave(now, ID, Stamp { generation, version });
+                    table.leave(now, ID, Stamp { generation, version }, false);
                 }
             }
             let happened: Vec<_> = std::iter::from_fn(|| table.next_event()).map(|event| event.kind).collect();

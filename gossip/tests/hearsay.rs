@@ -7,7 +7,7 @@ mod world;
 use quorate_gossip::MemberEventKind::{Failed, Refute, Suspect};
 use quorate_gossip::Output;
 use quorate_protocol::MemberStatus;
-use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull};
+use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull, RecentEvents};
 use quorate_protocol::wire::stream::Origin;
 use std::time::Duration;
 use world::{World, address, node_id, secs};
@@ -23,13 +23,15 @@ fn state(n: usize, generation: u64, renewal: u32, liveness: Liveness) -> MemberS
         down_for_s: 0,
         record: None,
         left: None,
+        pruned: false,
     }
 }
 
 /// Agent 1 tells agent 0.
 fn tell(world: &mut World, member: MemberState) {
     let (now, from) = (world.now, Origin { id: node_id(1), address: address(1) });
-    let state = PushPull { exchange: 0, label: "dc1".to_owned(), members: vec![member] };
+    let state =
+        PushPull { exchange: 0, label: "dc1".to_owned(), members: vec![member], events: RecentEvents::default() };
     world.with(0, |gossip| gossip.handle_message(now, from, GossipMessage::PushPullReply(state)));
 }
 
@@ -94,7 +96,12 @@ fn that_one_we_hold_down_is_alive_makes_us_call_it() {
     world.run_until(secs(5), "failed", |world| world.all_see(2, MemberStatus::Failed));
     let (now, from) = (world.now, Origin { id: node_id(1), address: address(1) });
     let members = vec![state(2, 1, 0, Liveness::Alive)];
-    let told = GossipMessage::PushPullReply(PushPull { exchange: 0, label: "dc1".to_owned(), members });
+    let told = GossipMessage::PushPullReply(PushPull {
+        exchange: 0,
+        label: "dc1".to_owned(),
+        members,
+        events: RecentEvents::default(),
+    });
     let gossip = world.agents[0].gossip.as_mut().expect("it runs");
     gossip.handle_message(now, from, told);
     let called = std::iter::from_fn(|| gossip.poll())

@@ -7,7 +7,7 @@ mod world;
 use proptest::prelude::*;
 use quorate_gossip::{Gossip, Keyring, Output};
 use quorate_protocol::wire::gossip::{
-    GossipMessage, Liveness, MAX_PUSH_PULL, MemberRecord, MemberState, PushPull, Stamp,
+    GossipMessage, Liveness, MAX_PUSH_PULL, MemberRecord, MemberState, PushPull, RecentEvents, Stamp,
 };
 use quorate_protocol::wire::stream::Origin;
 use quorate_protocol::{Member, NodeId, Time};
@@ -194,8 +194,9 @@ proptest! {
             down_for_s,
             record: Some(MemberRecord { stamp: Stamp { generation, version: renewal }, name, tags: BTreeMap::new() }),
             left: left.then_some(Stamp { generation, version: renewal + 1 }),
+            pruned: left && generation % 2 == 0,
         }).collect();
-        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members };
+        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, events: RecentEvents::default() };
         let message = if reply { GossipMessage::PushPullReply(state) } else { GossipMessage::PushPull(state) };
         world.with(0, |gossip| gossip.handle_message(now, Origin { id: node_id(1), address: address(1) }, message));
         for (_, gossip) in world.running() {
@@ -227,12 +228,14 @@ fn streams_of_other_clusters_and_of_ourselves() {
             tags: BTreeMap::new(),
         }),
         left: None,
+        pruned: false,
     };
     let state = |label: &str, members: usize| {
         GossipMessage::PushPull(PushPull {
             exchange: 1,
             label: label.to_owned(),
             members: vec![stranger.clone(); members],
+            events: RecentEvents::default(),
         })
     };
     let from = |n| Origin { id: node_id(n), address: address(n) };

@@ -2,7 +2,7 @@
 
 mod world;
 
-use quorate_gossip::MemberEventKind::{Failed, Join, Leave, Refute, Suspect, Update};
+use quorate_gossip::MemberEventKind::{Failed, Join, Leave, Reap, Refute, Suspect, Update};
 use quorate_protocol::MemberStatus;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -305,15 +305,48 @@ fn all_agents_but_one_restart_and_it_finds_them_again() {
 fn a_failed_member_can_be_declared_gone_and_a_living_one_cannot() {
     let mut world = World::joined(5, 1);
     let now = world.now;
-    assert!(!world.with(0, |gossip| gossip.force_leave(now, "agent-3")), "it lives");
-    assert!(!world.with(0, |gossip| gossip.force_leave(now, "nobody")));
+    assert!(!world.with(0, |gossip| gossip.force_leave(now, "agent-3", false)), "it lives");
+    assert!(!world.with(0, |gossip| gossip.force_leave(now, "nobody", false)));
     world.crash(3);
     world.run_until(secs(6), "failed", |world| world.all_see(3, MemberStatus::Failed));
     let now = world.now;
-    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-3")));
+    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-3", false)));
     world.run_until(secs(2), "left", |world| world.all_see(3, MemberStatus::Left));
     world.restart(3, 0, |_| ());
     world.run_until(secs(3), "back all the same", World::agrees);
+}
+
+#[test]
+fn a_pruned_member_is_forgotten_by_all_at_once_and_shown_again_if_it_comes_back() {
+    let mut world = World::joined(5, 1);
+    world.crash(3);
+    world.agents[4].group = 1;
+    let unseen = |world: &World| (0..3).all(|n| world.sees(n, 3).is_none());
+    // The one that is cut off doubts itself for longer.
+    let failed = |world: &World| (0..3).all(|n| world.sees(n, 3) == Some(MemberStatus::Failed));
+    world.run_until(secs(10), "failed", failed);
+    let now = world.now;
+    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-3", true)));
+    world.run_until(secs(2), "forgotten", unseen);
+    assert_eq!(world.had(Reap, 3), [0, 1, 2].into());
+    world.agents[4].group = 0;
+    world
+        .run_until(secs(60), "forgotten by who was cut off, too", |world| world.agrees() && world.sees(4, 3).is_none());
+    world.run(secs(120));
+    assert!(unseen(&world), "no hearsay brings it back");
+    world.restart(3, 0, |_| ());
+    world.run_until(secs(3), "back all the same", World::agrees);
+}
+
+#[test]
+fn one_who_left_can_be_pruned() {
+    let mut world = World::joined(3, 2);
+    let now = world.now;
+    world.with(2, |gossip| gossip.leave(now));
+    world.run_until(secs(5), "left", |world| world.all_see(2, MemberStatus::Left));
+    let now = world.now;
+    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-2", true)));
+    world.run_until(secs(2), "forgotten", |world| (0..2).all(|n| world.sees(n, 2).is_none()));
 }
 
 #[test]
@@ -322,7 +355,7 @@ fn a_member_declared_gone_while_it_lives_takes_that_back() {
     world.agents[3].group = 1;
     world.run_until(secs(10), "failed", |world| world.sees(0, 3) == Some(MemberStatus::Failed));
     let now = world.now;
-    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-3")));
+    assert!(world.with(0, |gossip| gossip.force_leave(now, "agent-3", false)));
     world.run(secs(5));
     world.agents[3].group = 0;
     world.run_until(secs(60), "alive again", World::agrees);

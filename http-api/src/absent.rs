@@ -66,7 +66,6 @@ const ENTERPRISE: &[&str] = &[
 ];
 
 const LATER: &[&str] = &[
-    "agent/force-leave",
     "agent/host",
     "agent/maintenance",
     "agent/metrics",
@@ -76,7 +75,6 @@ const LATER: &[&str] = &[
     "agent/token",
     "agent/version",
     "coordinate",
-    "event",
     "internal/ui",
     "operator",
     "query",

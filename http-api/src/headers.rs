@@ -36,9 +36,9 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// Index, leader and age. The index is never 0: a client would stop blocking and spin.
+    /// Index, leader and age.
     pub(crate) fn write_to(&self, headers: &mut HeaderMap) {
-        headers.insert(INDEX, self.index.0.max(1).into());
+        write_index(self.index, headers);
         self.write_contact_to(headers);
     }
 
@@ -57,6 +57,11 @@ impl Freshness {
         };
         headers.insert(EFFECTIVE_CONSISTENCY, HeaderValue::from_static(word));
     }
+}
+
+/// Where to wait from. It is never 0: a client would stop blocking and spin.
+pub(crate) fn write_index(index: LogIndex, headers: &mut HeaderMap) {
+    headers.insert(INDEX, index.0.max(1).into());
 }
 
 /// On the answer to a write that has a place in the log; one that waited for a key in vain has none.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`router`] is the only door. One noun, one file, each with its routes at the top: `kv` (with `stream` below it), `session`, `txn`, `agent` (with `service`,
-//! `check` and `health` below it), `catalog`, `health`, `operator` (with `autopilot` below it), `snapshot`, `status`. Handlers are thin: they turn a path, a query string
+//! `check`, `health` and `events` below it), `event`, `catalog`, `health`, `operator` (with `autopilot` below it), `snapshot`, `status`. Handlers are thin: they turn a path, a query string
 //! and a body into words of [`quorate_protocol`], ask, and show the answer.
 //!
 //! What Consul's clients depend on is said once: parameters in `query`, spelling of keys and
@@ -25,6 +25,7 @@ mod call;
 mod catalog;
 mod config;
 mod error;
+mod event;
 mod guard;
 mod headers;
 mod health;
@@ -36,6 +37,7 @@ mod query;
 mod route;
 mod session;
 mod snapshot;
+mod sse;
 mod status;
 mod txn;
 
@@ -56,6 +58,7 @@ pub fn router(cluster: Arc<dyn Cluster>, config: Config) -> Router {
         .merge(agent::routes())
         .merge(catalog::routes())
         .merge(health::routes())
+        .merge(event::routes())
         .merge(operator::routes())
         .merge(snapshot::routes())
         .merge(status::routes())

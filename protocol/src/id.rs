@@ -1,4 +1,4 @@
-//! Identities: of agents and of sessions, written as UUIDs.
+//! Identities: of agents, sessions and events, written as UUIDs.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -65,6 +65,10 @@ uuid! {
 uuid! {
     /// Identifies a session; written as a UUID.
     SessionId
+}
+uuid! {
+    /// Identifies a user event; written as a UUID.
+    EventId
 }
 
 fn write(f: &mut fmt::Formatter<'_>, bytes: &[u8; 16]) -> fmt::Result {

@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`operator`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -14,6 +14,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod check;
+pub mod event;
 pub mod evidence;
 pub mod go;
 pub mod id;
@@ -35,8 +36,9 @@ pub mod wire;
 pub mod write;
 
 pub use check::{Check, CheckDefinition, CheckKind, Status};
+pub use event::{AgentEvent, EventFilter, UserEvent};
 pub use evidence::{Accuser, Cause, Evidence, OwnPause, OwnProbe, SuspicionEvidence};
-pub use id::{NodeId, SessionId};
+pub use id::{EventId, NodeId, SessionId};
 pub use index::{LogIndex, Term};
 pub use kv::{Entry, KvRead, KvWrite, Lock, Page, Pair, Selection};
 pub use member::{Member, MemberStatus};

@@ -87,6 +87,12 @@ pub mod tag {
     pub const DISK_LOW: &str = "low";
 }
 
+/// Whether a tag is one that agents set themselves.
+pub fn is_own_tag(key: &str) -> bool {
+    use tag::{BUILD, CLUSTER, DATACENTER, DISK, EXPECT, ID, ROLE, VERSION_MAX, VERSION_MIN};
+    [ROLE, DATACENTER, ID, EXPECT, CLUSTER, BUILD, VERSION_MIN, VERSION_MAX, DISK].contains(&key)
+}
+
 impl Member {
     /// Whether it takes part in the store.
     pub fn is_server(&self) -> bool {

@@ -1,12 +1,13 @@
 //! What a front door may ask, and what it is told.
 
 use crate::{
-    Answer, AutopilotState, Check, CheckDefinition, Evidence, LogIndex, Member, NodeId, OperatorRequest, Outcome, Pair,
-    RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription, SnapshotRequest, Status, Term, Write,
+    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, Evidence, LogIndex, Member, NodeId,
+    OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription,
+    SnapshotRequest, Status, Term, UserEvent, Wait, Write,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -140,6 +141,43 @@ pub enum LocalRequest {
     },
     /// Leaves the cluster and stops: [`Reply::Done`].
     Leave,
+    /// Sends a user event to all members: [`Reply::UserEvents`] with it alone.
+    FireEvent {
+        /// What happened.
+        name: String,
+        /// Whatever belongs to it.
+        payload: Bytes,
+        /// Whom it is for.
+        filter: EventFilter,
+    },
+    /// The last user events that were for this agent, oldest first: [`Reply::UserEvents`].
+    UserEvents {
+        /// Only those of this name; empty for all.
+        name: String,
+        /// To wait while [`crate::event::event_index`] of the answer is this.
+        wait: Option<Wait>,
+    },
+    /// What happened to members, and the user events for this agent, in the order in which it came to know them: [`Reply::Happened`].
+    Happened {
+        /// After this number; none: only what is still to come.
+        after: Option<u64>,
+        /// How long to wait for something to happen.
+        timeout: Duration,
+    },
+    /// Changes what this agent says of itself: [`Reply::Done`], or [`Refusal::Invalid`].
+    ChangeTags {
+        /// Tags to set.
+        set: BTreeMap<String, String>,
+        /// Tags to take away, by key.
+        delete: BTreeSet<String>,
+    },
+    /// Declares a failed member gone for good: [`Reply::Done`], or [`Refusal::NotFound`].
+    ForceLeave {
+        /// Its name.
+        name: String,
+        /// Whether it is forgotten at once.
+        prune: bool,
+    },
     /// Makes this server the only one of its cluster, when the others are lost for ever: [`Reply::Done`], or
     /// [`Refusal::Invalid`] while a leader is known. What only the others had acknowledged is lost.
     RecoverQuorum,
@@ -176,6 +214,17 @@ pub enum Reply {
     Members(Vec<Member>),
     /// What led to the agent's view of a member.
     Evidence(Box<Evidence>),
+    /// User events.
+    UserEvents(Vec<UserEvent>),
+    /// What happened.
+    Happened {
+        /// With their numbers, which grow, over restarts too.
+        events: Vec<(u64, AgentEvent)>,
+        /// The number of the last that happened.
+        last: u64,
+        /// Whether others happened after the number that was asked about, which nobody remembers.
+        missed: bool,
+    },
     /// The agent.
     Agent(Box<AgentDescription>),
     /// The agent's services by id.

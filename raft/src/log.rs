@@ -26,8 +26,9 @@ impl Log {
     /// if none of the entries on disk count any more.
     ///
     /// A snapshot is on disk before the log is moved behind it, and may be of entries that only others had on disk. So
-    /// after a crash in between, the log may end before the snapshot does, or hold entries that contradict it: they are
-    /// of earlier terms, were never committed, and are passed over here.
+    /// after a crash in between, the log may end before the snapshot does, or hold entries that contradict it: they were
+    /// never committed, and are passed over here. They may be of a later term than the snapshot (the paper, figure 8: a
+    /// leader whose entry nobody else had, and a still later one that committed what was there before).
     pub(crate) fn recovered(
         snapshot: Option<&SnapshotMeta>,
         mut entries: Vec<LogEntry>,
@@ -47,7 +48,6 @@ impl Log {
         let at_end = place.checked_sub(1).and_then(|place| entries.get(place));
         let behind = entries.get(place);
         let agrees = match (at_end, behind) {
-            (Some(at_end), _) if at_end.term > covered.1 => return Err("it contradicts the snapshot"),
             (Some(at_end), _) => at_end.term == covered.1,
             (None, Some(behind)) => behind.term >= covered.1,
             (None, None) => false,

@@ -153,9 +153,11 @@ impl Raft {
             }
             all_know &= peer.knows_commit(&self.log);
         }
-        if all_know {
-            leader.tell_commit_at = Time::NEVER;
-        }
+        leader.tell_commit_at = match all_know {
+            true => Time::NEVER,
+            // One that was probed until now, too.
+            false => leader.tell_commit_at.min(self.now + COMMIT_WAITS),
+        };
         for (to, body) in messages {
             self.send(to, body);
         }

@@ -51,6 +51,10 @@ pub enum Happening {
     SavedForPeople,
     /// People put a snapshot back.
     Restored,
+    /// The history of a key was found to be linearizable.
+    HistoryExplained,
+    /// The search for an order of the history of a key gave up.
+    HistoryUndecided,
 }
 
 /// How often what happened.

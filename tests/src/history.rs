@@ -60,6 +60,14 @@ pub enum Call {
         /// Whether the key goes with it.
         deletes: bool,
     },
+    /// Whoever waited for the key in turn has gone, and the leader lets go of what it was granted and nobody was told of. Nobody is told when or
+    /// whether.
+    GiveUp {
+        /// The session of whoever waited.
+        session: SessionId,
+        /// The value that the grant set; if somebody has written another one since, the key is not touched.
+        value: u64,
+    },
     /// The key ends by itself if it still has this value. Nobody is told when or whether.
     Lapse {
         /// The value, which was set with a TTL.
@@ -75,7 +83,12 @@ impl Call {
             | Call::Cas { value, .. }
             | Call::Acquire { value, .. }
             | Call::Release { value, .. } => Some(value),
-            Call::Get | Call::Delete | Call::DeleteCas { .. } | Call::Free { .. } | Call::Lapse { .. } => None,
+            Call::Get
+            | Call::Delete
+            | Call::DeleteCas { .. }
+            | Call::Free { .. }
+            | Call::GiveUp { .. }
+            | Call::Lapse { .. } => None,
         }
     }
 }

@@ -6,13 +6,15 @@ use crate::checks::catalog_follows_members::{self, CatalogFollowsMembers};
 use crate::checks::committed_stays::CommittedStays;
 use crate::checks::every_request_is_answered::EveryRequestIsAnswered;
 use crate::checks::index_never_goes_back::IndexNeverGoesBack;
+use crate::checks::kv_is_linearizable::Searched;
 use crate::checks::local_services_reach_catalog::{self, LocalServicesReachCatalog};
 use crate::checks::lock_has_one_owner::{self, LockHasOneOwner};
 use crate::checks::logs_match::{Held, Logs};
 use crate::checks::members_converge_after_heal::{self, Expected, Fate};
-use crate::checks::no_wakeup_lost::NoWakeupLost;
+use crate::checks::no_wakeup_lost::{Known, NoWakeupLost};
 use crate::checks::nothing_acknowledged_is_lost::NothingAcknowledgedIsLost;
 use crate::checks::one_leader_per_term::OneLeaderPerTerm;
+use crate::checks::reads_are_confirmed::ReadsAreConfirmed;
 use crate::checks::serves_after_heal::ServesAfterHeal;
 use crate::checks::snapshots_carry_configuration::Configurations;
 use crate::checks::ttl_never_fires_early::TtlNeverFiresEarly;
@@ -22,11 +24,14 @@ use crate::checks::{
 };
 use crate::clients::{Asked, Clients, LockNews, Question, questions};
 use crate::disk::Found;
+use crate::happened::{Happened, Happening};
 use crate::model::{Model, State};
 use quorate_engine::Ticket;
-use quorate_protocol::raft::{LogEntry, Payload};
+use quorate_protocol::raft::{LogEntry, Payload, RaftBody, RaftMessage};
 use quorate_protocol::wire::log::decode_write;
-use quorate_protocol::{Answer, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, Row, Term, Time, Write};
+use quorate_protocol::{
+    Answer, Ask, Check, Consistency, LogIndex, NodeId, Outcome, Read, Reply, RestoreWrite, Row, Term, Time, Write,
+};
 use quorate_raft::Persist;
 use quorate_store::{Store, View};
 use std::collections::BTreeMap;
@@ -64,6 +69,10 @@ pub struct Observer {
     requests: EveryRequestIsAnswered,
     catalog: CatalogFollowsMembers,
     local: LocalServicesReachCatalog,
+    /// What was made of the histories of keys.
+    pub searched: Happened,
+    /// What consistent reads stand on.
+    pub rounds: ReadsAreConfirmed,
     /// Blocking questions.
     pub wakeups: NoWakeupLost,
     /// Who serves.
@@ -90,6 +99,8 @@ impl Observer {
             requests: EveryRequestIsAnswered::default(),
             catalog: CatalogFollowsMembers::default(),
             local: LocalServicesReachCatalog::default(),
+            searched: Happened::default(),
+            rounds: ReadsAreConfirmed::default(),
             wakeups: NoWakeupLost::default(),
             serves: ServesAfterHeal::default(),
         }
@@ -109,13 +120,33 @@ impl Observer {
         self.logs.written(agent, &persist.entries)
     }
 
-    /// A server became leader, with this log.
+    /// A server became leader, with this log, of which it knows so much as committed.
     ///
     /// # Errors
     /// When it breaks `one_leader_per_term` or `committed_stays`.
-    pub fn leads(&mut self, agent: usize, term: Term, log: Held) -> Checked {
+    pub fn leads(&mut self, agent: usize, term: Term, commit: LogIndex, log: Held) -> Checked {
         self.leaders.leads(agent, term)?;
-        self.committed.leads(agent, term, log)
+        self.committed.leads(agent, term, commit, log)
+    }
+
+    /// An engine has handed out all that it had to.
+    ///
+    /// # Errors
+    /// When its log is not what it wrote: that breaks `logs_match`.
+    pub fn settled(&self, agent: &Agent) -> Checked {
+        // One that waits for its disk gathers meanwhile.
+        let idle = agent.process.as_ref().filter(|process| process.persisted == process.handed);
+        idle.and_then(|process| process.engine.raft()).map_or(Ok(()), |raft| {
+            self.logs.is_held(agent.number, raft.last_index(), raft.entries().last().map(|entry| entry.term))
+        })
+    }
+
+    /// A Raft message arrives at an agent.
+    pub fn arrives(&mut self, to: &Agent, from: NodeId, message: &RaftMessage) {
+        let RaftBody::HeartbeatReply { round } = message.body else { return };
+        let Some(raft) = to.process.as_ref().and_then(|process| process.engine.raft()) else { return };
+        let voters = raft.configuration().voters();
+        self.rounds.answered(to.number, message.term, (from, round), voters, to.id);
     }
 
     /// An engine has taken a step.
@@ -125,16 +156,27 @@ impl Observer {
     pub fn stepped(&mut self, now: Time, agent: &mut Agent) -> Checked {
         let Some(process) = &mut agent.process else { return Ok(()) };
         let (Some(store), Some(raft)) = (process.engine.store(), process.engine.raft()) else { return Ok(()) };
+        if process.leads == Some(raft.term()) {
+            // Answers of one that was given its vote since count as well.
+            self.rounds.count(agent.number, raft.term(), raft.configuration().voters(), agent.id);
+        }
         let applied = store.applied_index();
         if applied == process.applied {
             return Ok(());
         }
         let log = held(process);
+        if process.leads == Some(raft.term()) {
+            self.committed.counted(agent.number, raft.term(), raft.commit_index(), log)?;
+        }
         self.committed.applied(agent.number, raft.term(), process.applied, applied, log)?;
         self.read_on(now, applied, log, store)?;
         self.states.applied(agent.number, applied, store.hash())?;
         self.ask(agent.number, applied, store)?;
+        let was_read = process.applied == LogIndex::ZERO && applied == agent.disk.covered().0;
         process.applied = applied;
+        if !was_read {
+            process.applies_since.get_or_insert(now);
+        }
         Ok(())
     }
 
@@ -146,6 +188,8 @@ impl Observer {
             self.read_entry(now, entry)?;
         }
         if before < applied && self.model.is_unsure() {
+            // The sessions of a node end when another identity takes its name.
+            self.locks.believe_nothing();
             self.model.take_over(before, &store.view());
         }
         Ok(())
@@ -158,10 +202,15 @@ impl Observer {
             })?),
             Payload::Configuration(configuration) => {
                 self.configurations.committed(entry.index, configuration);
+                self.rounds.configured(configuration.voters().count());
                 None
             }
             Payload::Empty => None,
         };
+        if let Some(Write::Restore(RestoreWrite::Commit { .. })) = &write {
+            self.catalog.catalog_put_back(now);
+            self.local.catalog_put_back(now);
+        }
         let effects = self.model.read(now, write.as_ref());
         match effects.expired {
             Some((timer, armed)) => self.ends.ended(now, &timer, armed, self.model.applied_at(armed.since)),
@@ -172,9 +221,19 @@ impl Observer {
     /// A client asks something, while this agent leads.
     pub fn asked(&mut self, now: Time, asked: &Asked, leader: Option<&Agent>) {
         self.requests.asked(now, asked.ticket.0, asked.agent, asked.wait);
+        if let Some(ending) = &asked.ending {
+            self.locks.asked_to_end(now, asked.ticket.0, ending);
+        }
         if let Some((read, seen)) = &asked.watch {
-            let answer = view_of(leader).map(|view| view.read(read));
-            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, answer);
+            let is_stale = matches!(&asked.request.ask, Ask::Read(read) if read.consistency == Consistency::Stale);
+            // A server that is a little behind the leader, and is asked for its own state, has not given what the leader has now; but what is not
+            // there has the same answer on both.
+            let known = match view_of(leader).map(|view| view.read(read)) {
+                Some((answer, index)) if is_stale || index <= *seen => Known::Answer(answer),
+                Some(_) => Known::TooLittle,
+                None => Known::Whatever,
+            };
+            self.wakeups.waits(asked.ticket.0, asked.agent, read.clone(), *seen, known);
         }
     }
 
@@ -221,11 +280,14 @@ impl Observer {
     /// A question is answered through an agent.
     ///
     /// # Errors
-    /// When it breaks `index_never_goes_back`, `max_stale_holds` or `monotonic_reads`.
+    /// When it breaks `index_never_goes_back`, `max_stale_holds`, `reads_are_confirmed` or `monotonic_reads`.
     pub fn read_answered(&mut self, now: Time, question: &Question, reply: &Reply) -> Checked {
         let Question { agent, request, asked } = question;
         let Reply::Read { answer, index, last_contact, .. } = reply else { return Ok(()) };
         max_stale_holds::check(request, *last_contact)?;
+        if request.consistency == Consistency::Consistent {
+            self.rounds.check(*asked)?;
+        }
         let mut floor = request.at_least;
         if request.consistency != Consistency::Stale {
             self.serves.served(*agent);
@@ -257,8 +319,6 @@ impl Observer {
             LockNews::Granted(grant) => return self.locks.granted(now, grant),
             LockNews::Lives(session, until) if !self.restores => self.locks.lives(*session, *until),
             LockNews::Lives(..) => {}
-            LockNews::MayEnd(session, key) => self.locks.may_end(now, *session, key.as_deref()),
-            LockNews::MayGo(key) => self.locks.may_go(now, key),
         }
         Ok(())
     }
@@ -295,7 +355,8 @@ impl Observer {
     pub fn look(&mut self, now: Time, leader: Option<&Agent>, awake: &[&Agent]) -> Checked {
         self.requests.check(now)?;
         let leads = leader.filter(|leader| leader.is_awake());
-        let lives = leads.and_then(|leader| Some((leader.number, leader.process.as_ref()?.clock.started())));
+        // What is behind its snapshot, a server that starts knows only once a leader has told it how far that is committed.
+        let lives = leads.and_then(|leader| Some((leader.number, leader.process.as_ref()?.applies_since?)));
         self.ends.look(now, lives, &self.model.state().timers, |index| self.model.applied_at(index))?;
         let (Some(leader), Some(view)) = (leader.filter(|leader| leader.is_awake()), view_of(leader)) else {
             return Ok(());
@@ -355,13 +416,16 @@ impl Observer {
     ///
     /// # Errors
     /// When it breaks `kv_is_linearizable` or `nothing_acknowledged_is_lost`.
-    pub fn check_histories(&self, clients: &Clients) -> Checked {
+    pub fn check_histories(&mut self, clients: &Clients) -> Checked {
         self.acknowledgements.writes_remain(&self.committed)?;
-        let keys = clients.keys.iter().filter(|_| !self.restores);
-        // Keys that are locked are left out for now: the checker does not know yet that the leader gives up a lock for a waiter that
-        // has gone, nor what an untold acquire leaves behind (docs/status.md). `lock_has_one_owner` and `state_follows_log` look at them.
-        let mut plain = keys.filter(|key| !key.name.starts_with("lock/"));
-        plain.try_for_each(|key| kv_is_linearizable::check(&key.name, &key.history))
+        for key in clients.keys.iter().filter(|_| !self.restores) {
+            let searched = kv_is_linearizable::check(&key.name, &key.history)?;
+            self.searched.once(match searched {
+                Searched::Explained => Happening::HistoryExplained,
+                Searched::Undecided => Happening::HistoryUndecided,
+            });
+        }
+        Ok(())
     }
 
     fn ask(&mut self, agent: usize, applied: LogIndex, store: &Store) -> Checked {

@@ -23,8 +23,9 @@ use crate::options::{Failure, Options, Plant, Summary};
 use crate::queue::Queue;
 use crate::trace::{Hash, Trace, What};
 use quorate_engine::{Input, Notice, Output, Ticket};
+use quorate_protocol::raft::RaftBody;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, NodeId, Reply, Status, Time};
+use quorate_protocol::{CheckDefinition, NodeId, Refusal, Reply, Status, Time};
 use quorate_raft::Snapshot;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -241,6 +242,9 @@ impl World {
             Event::SnapshotSaved { agent, start } => self.snapshot_saved(agent, start),
             Event::Persisted { agent, start, up_to } if self.runs(agent, start) => {
                 self.trace.add(self.now, Some(agent), What::Persisted(up_to), 0);
+                if let Some(process) = &mut self.agents[agent].process {
+                    process.persisted = up_to;
+                }
                 self.give(agent, Input::Persisted { up_to })
             }
             Event::Probe { agent, start, check_id, number } if self.runs(agent, start) => {
@@ -305,6 +309,9 @@ impl World {
             .map_err(|error| Violation::new("messages_survive_the_wire", format!("from agent {from}: {error}")))?;
         let what = What::Message { from, kind: kind_of(&message), bytes: bytes.len() };
         self.trace.add(self.now, Some(to), what, Hash::of(&bytes));
+        if let Message::Raft(message) = &message {
+            self.observer.arrives(&self.agents[to], self.agents[from].id, message);
+        }
         let from = Origin { id: self.agents[from].id, address: self.agents[from].address };
         self.give(to, Input::Message { from, message })
     }
@@ -346,6 +353,7 @@ impl World {
         while let Some(output) = self.agents[agent].process.as_mut().and_then(|process| process.engine.poll()) {
             self.leaves(agent, output)?;
         }
+        self.observer.settled(&self.agents[agent])?;
         self.arm(agent);
         Ok(())
     }
@@ -370,12 +378,18 @@ impl World {
             Output::Message { to, message } => {
                 if let (Message::Raft(message), Some(id)) = (&message, to.id) {
                     promises_are_on_disk::check(self.agents[agent].id, id, message, &self.agents[agent].disk)?;
+                    if let RaftBody::Heartbeat { round, .. } = message.body {
+                        self.observer.rounds.sent(self.now, agent, message.term, round);
+                    }
                 }
                 self.send_message(agent, to, &message);
             }
             Output::Reply { ticket, reply } => return self.reply(ticket, &reply),
             Output::Persist(persist) => {
                 self.observer.writes(agent, &persist)?;
+                if let Some(process) = &mut self.agents[agent].process {
+                    process.handed = persist.number;
+                }
                 self.happened.times(Happening::SnapshotInstalled, u64::from(persist.snapshot.is_some()));
                 self.happened.times(Happening::LogCompacted, u64::from(persist.compact_to.is_some()));
                 let done = self.agents[agent].disk.submit(self.now, persist);
@@ -442,6 +456,9 @@ impl World {
 
     fn noticed(&mut self, agent: usize, notice: &Notice) -> Checked {
         self.trace.say(self.now, Some(agent), format!("{notice:?}"));
+        if matches!(notice, Notice::LeaderChanged { .. } | Notice::LostLeadership { .. } | Notice::Member { .. }) {
+            self.clients.may_be_asked_anew();
+        }
         match notice {
             Notice::BecameLeader { term } => {
                 one_lease_at_a_time::elected(agent, *term, &self.earlier_leaders(agent))?;
@@ -450,7 +467,8 @@ impl World {
                 }
                 let Some(process) = &mut self.agents[agent].process else { return Ok(()) };
                 process.leads = Some(*term);
-                self.observer.leads(agent, *term, held(process))
+                let commit = process.engine.raft().map(|raft| raft.commit_index()).unwrap_or_default();
+                self.observer.leads(agent, *term, commit, held(process))
             }
             Notice::LostLeadership { .. } => {
                 if let Some(process) = &mut self.agents[agent].process {
@@ -551,10 +569,9 @@ impl World {
     fn client_asks(&mut self, client: usize) -> Checked {
         let Some(asked) = self.clients.ask(self.now, client) else { return Ok(()) };
         let (agent, ticket) = (asked.agent, asked.ticket);
-        self.lock_news(&asked.news)?;
         if self.agents[agent].process.is_none() {
             // The connection is refused: nothing was asked.
-            let refused = Reply::Refused(quorate_protocol::Refusal::NoServers);
+            let refused = Reply::Refused(Refusal::NoServers);
             let learnt = self.clients.answered(self.now, ticket, &refused);
             return self.learn(learnt);
         }
@@ -582,6 +599,9 @@ impl World {
     fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Checked {
         self.trace.say(self.now, None, format!("request {} is told {}", ticket.0, brief::reply(reply)));
         self.observer.ended(ticket);
+        if !matches!(reply, Reply::Refused(Refusal::Unknown | Refusal::TimedOut)) {
+            self.observer.locks.answered(self.now, ticket.0);
+        }
         let learnt = self.clients.answered(self.now, ticket, reply);
         if let (Some((write, index)), Reply::Written { outcome, .. }) = (&learnt.written, reply) {
             self.observer.acknowledged(self.now, write, *index, outcome, &self.agents)?;
@@ -786,6 +806,7 @@ impl World {
     fn heal(&mut self) -> Checked {
         self.trace.say(self.now, None, "the world heals".into());
         self.healing = true;
+        self.clients.heal();
         self.network.set_weather(Weather::FAIR);
         let cuts = self.cuts.clone();
         self.unblock(&cuts);
@@ -877,7 +898,8 @@ impl World {
 
     fn summary(self) -> Summary {
         let seen = &self.observer;
-        let mut happened: Happened = [self.happened, self.clients.happened].into_iter().sum();
+        let mut happened: Happened =
+            [self.happened.clone(), self.clients.happened.clone(), seen.searched.clone()].into_iter().sum();
         happened.times(Happening::Term, seen.leaders.terms() as u64);
         happened.times(Happening::StatesCompared, seen.states.compared());
         happened.times(Happening::WriteAcknowledged, seen.acknowledgements.writes_acknowledged() as u64);

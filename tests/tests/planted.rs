@@ -13,21 +13,23 @@ use quorate_tests::{Options, World};
 const SEEDS: u64 = 60;
 
 /// Defects of Raft, each with a seed that shows it.
-const OF_RAFT: [(Raft, u64); 4] = [
+const OF_RAFT: [(Raft, u64); 6] = [
+    (Raft::LeaseWithoutEnd, 1),
     (Raft::AcknowledgedBeforeWritten, 0),
     (Raft::VoteNotWritten, 0),
-    (Raft::SnapshotWithoutConfiguration, 0),
+    (Raft::EarlierTermCounted, 3),
     (Raft::OwnDiskCountedEarly, 0),
+    (Raft::TransferKeepsLease, 10),
 ];
 
 /// Those for which no seed of this world is known yet. Raft's own tests see them (`raft/src/tests/planted.rs`).
-const NOT_CAUGHT: [Raft; 7] = [
-    Raft::LeaseWithoutEnd,
+const NOT_CAUGHT: [Raft; 5] = [
+    // The engine gathers reads itself and never asks for a second round while one is under way.
     Raft::ReadJoinsRound,
     Raft::PromiseForgotten,
-    Raft::EarlierTermCounted,
+    // A snapshot without any voter is not well-formed, so none is made at all.
+    Raft::SnapshotWithoutConfiguration,
     Raft::AppendCutsOff,
-    Raft::TransferKeepsLease,
     Raft::InstallKeepsSuffix,
 ];
 

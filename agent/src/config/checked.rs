@@ -66,6 +66,8 @@ pub struct Config {
     pub txn_max_ops: usize,
     /// The shortest TTL that a session may have.
     pub session_ttl_min: Duration,
+    /// How long failed and left members are remembered, and failed ones called in case they live again.
+    pub reconnect_timeout: Duration,
     /// When a server writes its state down so that its log can be cut.
     pub snapshots: SnapshotPolicy,
     /// What is logged.
@@ -161,6 +163,11 @@ pub enum GossipProfile {
     Local,
 }
 
+/// Consul's: over a long weekend.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
+/// A member that was forgotten while the network was broken is met anew, not remembered: shorter than most outages makes no sense.
+const LEAST_RECONNECT_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// Port 8301, Consul's for gossip in one datacenter. Here it carries everything between agents.
 const SERF_LAN_PORT: u16 = 8301;
 /// Consul's ports for clients.
@@ -252,6 +259,7 @@ impl Config {
             txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
             txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
             session_ttl_min: checks.session_ttl_min(file.session_ttl_min)?,
+            reconnect_timeout: checks.reconnect_timeout(file.reconnect_timeout)?,
             snapshots: checks.snapshots(file.raft_snapshot_threshold, file.raft_trailing_logs)?,
             log: Log { level: checks.log_level(file.log_level)?, json: file.log_json.unwrap_or(false) },
             services: file.services,
@@ -646,6 +654,19 @@ impl Checks {
             let remedy = format!("use 1 to {KV_MAX_VALUE_SIZE_LIMIT} bytes; {KV_MAX_VALUE_SIZE} is usual");
             self.refuse("limits.kv_max_value_size", bytes, remedy)
         })
+    }
+
+    /// Consul asks for 8 h, because its servers take a member out of the catalogue by then; here they do when it leaves.
+    fn reconnect_timeout(&self, length: Option<Duration>) -> Result<Duration, ConfigError> {
+        match length {
+            None => Ok(RECONNECT_TIMEOUT),
+            Some(length) if length >= LEAST_RECONNECT_TIMEOUT => Ok(length),
+            Some(other) => {
+                let [least, usual] = [LEAST_RECONNECT_TIMEOUT, RECONNECT_TIMEOUT].map(format_duration);
+                let remedy = format!("use {least} or more, the same on all agents; {usual} is usual");
+                Err(self.refuse("reconnect_timeout", format_duration(other), remedy))
+            }
+        }
     }
 
     fn session_ttl_min(&self, least: Option<Duration>) -> Result<Duration, ConfigError> {

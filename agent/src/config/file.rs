@@ -63,6 +63,8 @@ pub struct File {
     pub raft_trailing_logs: Option<i64>,
     /// The shortest TTL that a session may have.
     pub session_ttl_min: Option<Duration>,
+    /// How long failed and left members are remembered.
+    pub reconnect_timeout: Option<Duration>,
     /// `limits`.
     pub limits: Limits,
     /// How much is logged.
@@ -187,6 +189,7 @@ impl File {
             raft_snapshot_threshold,
             raft_trailing_logs,
             session_ttl_min,
+            reconnect_timeout,
             limits,
             log_level,
             log_json,
@@ -222,6 +225,7 @@ impl File {
         set(&mut self.raft_snapshot_threshold, raft_snapshot_threshold);
         set(&mut self.raft_trailing_logs, raft_trailing_logs);
         set(&mut self.session_ttl_min, session_ttl_min);
+        set(&mut self.reconnect_timeout, reconnect_timeout);
         self.limits.overlay(limits);
         set(&mut self.log_level, log_level);
         set(&mut self.log_json, log_json);
@@ -338,7 +342,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "raft_protocol",
     "raft_snapshot_interval",
     "read_replica",
-    "reconnect_timeout",
     "reconnect_timeout_wan",
     "recursors",
     "rejoin_after_leave",
@@ -406,6 +409,7 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         raft_snapshot_threshold: keys.whole("raft_snapshot_threshold")?,
         raft_trailing_logs: keys.whole("raft_trailing_logs")?,
         session_ttl_min: keys.duration("session_ttl_min")?,
+        reconnect_timeout: keys.duration("reconnect_timeout")?,
         limits: keys.object("limits", read_limits)?.unwrap_or_default(),
         log_level: keys.text("log_level")?,
         log_json: keys.switch("log_json")?,

@@ -244,6 +244,11 @@ fn refusals_name_the_key_the_value_the_place_and_the_remedy() {
     // The store.
     refused(
         "-dev",
+        r#"{"reconnect_timeout": "1m"}"#,
+        &["reconnect_timeout is 1m0s (in a.json)", "10m0s or more", "72h0m0s is usual"],
+    );
+    refused(
+        "-dev",
         r#"{"session_ttl_min": "500ms"}"#,
         &["session_ttl_min is 500ms (in a.json)", "1s to 24h", "10s is usual"],
     );

@@ -23,7 +23,7 @@
 //! * **Nothing damaged is repaired by forgetting.** Every sector vouches for itself. Cut off is only what a crash tore while it was written,
 //!   and that was never acknowledged. With any other damage the server begins anew as another node and learns everything from the others,
 //!   or, where it may not, refuses and says what is wrong. Only a damaged snapshot that the log makes up for is done without.
-//! * **A full disk is seen before it is full**: [`Disk::space`] says when to take nothing new, and a reserve lets the next start tidy up.
+//! * **A full disk is seen before it is full**: [`Disk::space`] says when to take only what makes room, and a reserve lets the next start tidy up.
 
 mod directory;
 mod error;

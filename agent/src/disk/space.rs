@@ -1,7 +1,7 @@
 //! Space kept free for the moment when there is none left.
 //!
 //! A file of fixed size holds space that nobody else can take. While there is less free than that beside it, the disk is *low*: new
-//! proposals are to be refused ("busy: the disk is nearly full"), and what is under way still finds room. If a write fails all the same,
+//! proposals are to be refused, unless they make room, and what is under way still finds room. If a write fails all the same,
 //! the process ends; its next start gives the reserve back to the file system, so that it can write its small files, take a snapshot and
 //! delete the log behind it. The reserve is made anew once there is space for twice its size.
 
@@ -49,7 +49,7 @@ impl Reserve {
             reserve.held = 0;
             tracing::warn!(
                 directory = %data_dir.display(),
-                "the disk is nearly full: its reserve is given back, and nothing new is taken until there is space"
+                "the disk is nearly full: its reserve is given back, and only what makes room is taken until there is space"
             );
         }
         Ok(reserve)

@@ -125,7 +125,7 @@ impl Disk {
         }
     }
 
-    /// What space the file system has left, as of a moment ago. While it is low, nothing new should be proposed.
+    /// What space the file system has left, as of a moment ago. While it is low, only what makes room should be proposed.
     pub fn space(&self) -> Space {
         Space { free: self.counts.free.load(Ordering::Relaxed), low: self.counts.low.load(Ordering::Relaxed) }
     }
@@ -212,13 +212,7 @@ fn look(storage: &mut impl Storage, counts: &Counts) {
     match storage.look() {
         Ok(Space { free, low }) => {
             counts.free.store(free, Ordering::Relaxed);
-            match (counts.low.swap(low, Ordering::Relaxed), low) {
-                (false, true) => {
-                    tracing::error!(free, "the disk is nearly full: nothing new is taken until there is space")
-                }
-                (true, false) => tracing::info!(free, "there is space on the disk again"),
-                _ => {}
-            }
+            counts.low.store(low, Ordering::Relaxed);
         }
         Err(error) => tracing::warn!(%error, "what space there is remains unknown"),
     }

@@ -67,8 +67,11 @@ impl Drop for Unverified {
 
 /// Removes the file when somebody interrupts, and ends as one who was: a script around it stops too.
 fn remove_on_signal(name: PathBuf) -> Result<Handle, Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| Failure::new(format!("Error listening to signals: {error}.")))?;
+    // What the caller ignores (`nohup`, a background job) stays ignored.
+    let ignored = ignored_signals();
+    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut signals =
+        Signals::new(heard).map_err(|error| Failure::new(format!("Error listening to signals: {error}.")))?;
     let handle = signals.handle();
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
@@ -77,4 +80,11 @@ fn remove_on_signal(name: PathBuf) -> Result<Handle, Failure> {
         }
     });
     Ok(handle)
+}
+
+/// The mask of the signals that this process was started to ignore; none where the system does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

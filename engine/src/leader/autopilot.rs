@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  gossip: a new server ──▶ learner ──▶ voter, once it was healthy for `server_stabilization_time` without a break
-//!  gossip: it left ────────────────────▶ out
+//!  gossip: it left ────────────────────▶ out, if the others are a majority of themselves
 //!  gossip and Raft: it is silent ──────▶ out, if the others are a healthy majority and enough voters remain
 //! ```
 //!
@@ -116,7 +116,13 @@ fn wanted_change(
     let enough_remain = |seen: &Seen| !seen.peer.voter || voters > least_voters;
     let remove = |seen: &Seen, why| (Change::Remove { id: seen.id }, why);
 
-    if let Some(left) = servers.iter().find(|seen| !seen.me && seen.status == Some(MemberStatus::Left)) {
+    // If it came back, one that left could still save those who cannot decide anything without it; once out, it could not.
+    let decide_without = |left: &Seen| {
+        let others = servers.iter().filter(|seen| seen.peer.voter && seen.id != left.id);
+        !left.peer.voter || others.clone().filter(|seen| seen.healthy).count() * 2 > others.count()
+    };
+    let left = |seen: &&Seen| !seen.me && seen.status == Some(MemberStatus::Left) && decide_without(seen);
+    if let Some(left) = servers.iter().find(left) {
         return Some(remove(left, "removed from Raft: it left"));
     }
     let replaced = |seen: &&Seen| seen.replaced && seen.is_gone() && silent(seen, 1) && others_hold(seen.id);
@@ -372,5 +378,19 @@ mod tests {
         assert_eq!(removed(&servers), None);
         servers.iter_mut().for_each(|seen| seen.replaced = seen.id == NodeId([5; 16]));
         assert_eq!(removed(&servers), Some(NodeId([5; 16])), "unless another one is in its place");
+    }
+
+    #[test]
+    fn a_server_that_left_keeps_its_vote_while_the_others_cannot_decide_without_it() {
+        // Of three, one left while another is dead, or just elected this leader and was not heard since.
+        let mut three = five(5)[..3].to_vec();
+        three[1].status = Some(MemberStatus::Left);
+        three[2].healthy = false;
+        assert_eq!(removed(&three), None, "it is the only one that could come back and help");
+        three[1].peer.voter = false;
+        assert_eq!(removed(&three), Some(NodeId([2; 16])), "without a vote it does not matter");
+        three[1].peer.voter = true;
+        three[2].healthy = true;
+        assert_eq!(removed(&three), Some(NodeId([2; 16])));
     }
 }

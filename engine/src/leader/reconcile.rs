@@ -103,9 +103,22 @@ impl Engine {
         if leader.reconciling.contains_key(&member.id) {
             return;
         }
-        let Some(write) = desired(member, &view) else { return };
-        leader.reconciling.insert(member.id, member.clone());
+        // What goes by this name at this address, and is not known to live, is an earlier life: its disk was lost, and nobody remembers it
+        // who could have declared it failed. Until it is, its name is reserved.
+        let former = view.node(&member.name).and_then(|row| {
+            let id = row.id.filter(|id| *id != member.id && !self.gossip.member(*id).is_some_and(Member::is_alive))?;
+            let at_once = member.is_alive() && row.address == member.address.ip().to_string();
+            at_once.then(|| Member { id, status: MemberStatus::Failed, generation: 0, ..member.clone() })
+        });
+        let with_former = former.and_then(|former| desired(&former, &view).map(|write| (former, write)));
+        let Some((member, write)) = with_former.or_else(|| Some((member.clone(), desired(member, &view)?))) else {
+            return;
+        };
+        if leader.reconciling.contains_key(&member.id) {
+            return;
+        }
         let source = Source::Own(Own::Reconcile(member.id));
+        leader.reconciling.insert(member.id, member);
         self.dispatch(now, Job { source, request: Request::here(Ask::Write(write)), hops: 0, arrived: now });
     }
 
@@ -113,6 +126,13 @@ impl Engine {
     pub(crate) fn handle_reconcile_reply(&mut self, now: Time, id: NodeId, reply: Reply) {
         let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) else { return };
         let wanted_for = leader.reconciling.remove(&id);
+        let done = matches!(reply, Reply::Written { outcome: Outcome::Done, .. });
+        if let Some(former) = wanted_for.as_ref().filter(|former| done && former.status == MemberStatus::Failed) {
+            // Whoever has its name now was refused it until now.
+            let namesake = |other: &&Member| other.name == former.name && other.id != former.id && other.is_alive();
+            let namesake = self.gossip.members().find(namesake).cloned();
+            namesake.into_iter().for_each(|namesake| self.reconcile(now, &namesake));
+        }
         let Some(member) = self.gossip.member(id).cloned() else { return };
         match reply {
             Reply::Written { outcome: Outcome::Done, .. } => {
@@ -129,6 +149,14 @@ impl Engine {
             // Lost leadership, or busy: the next pass, here or at the next leader, asks again.
             _ => {}
         }
+    }
+
+    /// Compares all, also those for whom a change is under way: it may have been undone.
+    pub(crate) fn reconcile_anew(&mut self, now: Time) {
+        if let Some(leader) = self.server.as_mut().and_then(|server| server.leader.as_mut()) {
+            leader.reconciling.clear();
+        }
+        self.reconcile_all(now);
     }
 
     /// Compares every member with the catalogue, and every node that an agent once made with the members.

@@ -21,6 +21,8 @@ pub struct Local {
     node: Node,
     services: BTreeMap<String, Service>,
     checks: BTreeMap<String, LocalCheck>,
+    /// What somebody told the agent to say of itself.
+    tags: BTreeMap<String, String>,
     /// What came from the configuration and is therefore not saved.
     configured: BTreeSet<Key>,
     /// When which TTL check falls silent.
@@ -50,12 +52,14 @@ impl Local {
             },
             services: BTreeMap::new(),
             checks: BTreeMap::new(),
+            tags: BTreeMap::new(),
             configured: BTreeSet::new(),
             silences: Countdowns::default(),
             reaps: Countdowns::default(),
             syncing: Syncing::new(now),
         };
         let saved = std::mem::take(&mut config.saved);
+        local.tags = saved.tags;
         for service in saved.services {
             local.services.insert(service.id.clone(), service);
         }
@@ -118,6 +122,7 @@ impl Local {
         SavedLocal {
             services: self.services.iter().filter(|(id, _)| saved_service(id)).map(|(_, one)| one.clone()).collect(),
             checks: self.checks.iter().filter(|(id, _)| saved_check(id)).map(|(_, one)| one.to_save()).collect(),
+            tags: self.tags.clone(),
         }
     }
 }
@@ -127,6 +132,12 @@ impl Engine {
     pub(crate) fn start_local_checks(&mut self) {
         let all: Vec<CheckDefinition> = self.local.checks.values().map(|check| check.definition.clone()).collect();
         all.into_iter().for_each(|definition| self.start_check(definition));
+    }
+
+    /// Keeps the tags that somebody set.
+    pub(crate) fn save_tags(&mut self, tags: BTreeMap<String, String>) {
+        self.local.tags = tags;
+        self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
     }
 
     /// After a change of what is registered: saved, and brought to the catalogue at once.

@@ -35,6 +35,8 @@ pub struct Agents {
     pub hung: BTreeSet<u8>,
     pub bootstrapped: Vec<Vec<NodeId>>,
     pub failed_syncs: usize,
+    /// What each one wanted to find again after a restart.
+    pub saved: BTreeMap<u8, SavedLocal>,
     /// Who told whom the hash of its state.
     pub hashes_told: BTreeSet<(u8, u8)>,
 }
@@ -106,6 +108,9 @@ impl Agents {
                 Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
                 Output::SaveSnapshot { meta, .. } => {
                     self.travelling.push_back((number, Input::SnapshotSaved { index: meta.index }));
+                }
+                Output::SaveLocal(bytes) => {
+                    self.saved.insert(number, SavedLocal::decode(&bytes).unwrap());
                 }
                 Output::Fatal(why) | Output::Quarantine(why) => panic!("{why}"),
                 _ => {}

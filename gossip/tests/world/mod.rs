@@ -6,7 +6,7 @@
 use quorate_gossip::{Config, Gossip, Keyring, MemberEvent, MemberEventKind, Output, Timing};
 use quorate_protocol::wire::gossip::GossipMessage;
 use quorate_protocol::wire::stream::{Destination, Origin};
-use quorate_protocol::{MemberStatus, NodeId, Time};
+use quorate_protocol::{MemberStatus, NodeId, Time, UserEvent};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -22,6 +22,8 @@ pub struct World {
     pub loss_percent: u32,
     /// Every event, with when and at whom.
     pub events: Vec<(Time, usize, MemberEvent)>,
+    /// Every user event, with when and at whom.
+    pub user_events: Vec<(Time, usize, UserEvent)>,
     pub joined: Vec<(usize, SocketAddr, usize)>,
     /// Datagrams and their bytes with IP and UDP headers.
     pub sent: (u64, u64),
@@ -93,6 +95,7 @@ impl World {
             agents: Vec::new(),
             loss_percent: 0,
             events: Vec::new(),
+            user_events: Vec::new(),
             joined: Vec::new(),
             sent: (0, 0),
             tap: None,
@@ -345,6 +348,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.events.push((self.now, n, event)),
+                Output::UserEvent(event) => self.user_events.push((self.now, n, event)),
                 Output::Joined { address, members } => self.joined.push((n, address, members)),
             }
         }

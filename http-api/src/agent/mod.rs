@@ -1,22 +1,25 @@
 //! `/v1/agent/`: this agent, whatever the cluster does.
 
 mod check;
+mod events;
 mod health;
 mod service;
 mod why;
 
 use crate::call::{Call, Door};
 use crate::error::Error;
+use crate::json::fields::Fields;
 use crate::route::{Routes, methods};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{AgentDescription, LocalRequest, Member, Reply, go};
+use quorate_protocol::{AgentDescription, LocalRequest, Member, Refusal, Reply, go};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const JOIN: &str = "/v1/agent/join/";
+const FORCE_LEAVE: &str = "/v1/agent/force-leave/";
 
 pub(crate) fn routes() -> Router<Door> {
     Router::new()
@@ -25,6 +28,9 @@ pub(crate) fn routes() -> Router<Door> {
         .below(why::PATH, methods().get(why::why))
         .below(JOIN, methods().put(join))
         .exactly("/v1/agent/leave", methods().put(leave))
+        .below(FORCE_LEAVE, methods().put(force_leave))
+        .exactly("/v1/agent/tags", methods().put(change_tags))
+        .merge(events::routes())
         .merge(service::routes())
         .merge(check::routes())
         .merge(health::routes())
@@ -61,6 +67,27 @@ async fn join(call: Call) -> Result<Response, Error> {
 /// The agent may be gone before the answer is out; clients expect that.
 async fn leave(call: Call) -> Result<Response, Error> {
     call.order(LocalRequest::Leave).await?;
+    Ok(done())
+}
+
+/// Declares a failed member gone.
+async fn force_leave(call: Call) -> Result<Response, Error> {
+    let name = call.name(FORCE_LEAVE, "Missing node name")?;
+    let prune = call.query.truth("prune")?;
+    match call.order(LocalRequest::ForceLeave { name, prune }).await {
+        // Consul's status.
+        Err(Error::Cluster(Refusal::NotFound(why))) => Err(Error::Refused(why)),
+        other => other.map(|()| done()),
+    }
+}
+
+/// Changes what this agent says of itself: `{"Set":{"k":"v"},"Delete":["k2"]}`. (An extension.)
+async fn change_tags(call: Call, body: Body) -> Result<Response, Error> {
+    let mut fields = Fields::parse(&call.json(body).await?)?;
+    let set = fields.take_text_map("Set")?;
+    let delete = fields.take_texts("Delete")?.into_iter().collect();
+    fields.finish()?;
+    call.order(LocalRequest::ChangeTags { set, delete }).await?;
     Ok(done())
 }
 

@@ -3,6 +3,7 @@
 //! [`fields`] takes bodies apart; [`node`], [`service`], [`check`], [`kv`] and [`session`] have the shapes of rows.
 
 pub(crate) mod check;
+pub(crate) mod event;
 pub(crate) mod fields;
 pub(crate) mod kv;
 pub(crate) mod node;

@@ -14,11 +14,10 @@
 use crate::call::{Call, Found};
 use crate::error::Error;
 use crate::json::kv::EntryRow;
-use axum::body::Body;
+use crate::sse::{self, SIGN_OF_LIFE};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
-use http::{HeaderValue, header};
 use quorate_protocol::{Answer, Change, Changes, KvRead, LogIndex, Page, Read, Selection, Wait};
 use serde::Serialize;
 use std::convert::Infallible;
@@ -26,8 +25,6 @@ use std::iter::Peekable;
 use std::time::Duration;
 use std::vec;
 
-/// A sign of life comes at least every 30 s, a sixteenth of jitter included, because proxies and clients cut silent connections at 60 s and less.
-const PROGRESS_EVERY: Duration = Duration::from_secs(28);
 /// More often would be asking, not waiting.
 const PROGRESS_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Changes in one answer: enough to catch up quickly, few enough to hold in memory for each reader.
@@ -37,7 +34,7 @@ const CHANGES_AT_ONCE: u32 = 256;
 pub(super) async fn changes(call: Call, key: String) -> Result<Response, Error> {
     call.query.at_most_one_of(&["stream", "raw"])?;
     let of = if call.query.has("recurse") { Selection::Prefix(key) } else { Selection::Key(super::not_empty(key)?) };
-    let every = call.query.patience()?.unwrap_or(PROGRESS_EVERY).clamp(PROGRESS_AT_MOST_EVERY, PROGRESS_EVERY);
+    let every = call.query.patience()?.unwrap_or(SIGN_OF_LIFE).clamp(PROGRESS_AT_MOST_EVERY, SIGN_OF_LIFE);
     let resumed = match call.header("last-event-id") {
         Some(id) => Some(id.parse().map(LogIndex).map_err(|_| Error::BadRequest("Invalid Last-Event-ID".to_owned()))?),
         None => call.query.index()?,
@@ -56,11 +53,8 @@ pub(super) async fn changes(call: Call, key: String) -> Result<Response, Error> 
     let next = if matches!(next, Next::Quiet(_)) { Next::Ask(begin) } else { next };
     let reader = Reader { call, of, every, next };
     let stream = stream::once(future::ready(Ok(progress(begin)))).chain(stream::unfold(reader, Reader::event));
-    let mut response = Response::new(Body::from_stream(stream));
+    let mut response = sse::response(stream);
     freshness.write_to(response.headers_mut());
-    for (name, value) in [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
     Ok(response)
 }
 
@@ -134,7 +128,7 @@ impl Reader {
                 (text, if next_index.is_some() { Next::Tell(changes, up_to) } else { Next::Ask(up_to) })
             }
             Next::Compacted(since) => (compacted(since), Next::End),
-            Next::Refused(why) => (farewell(&why), Next::End),
+            Next::Refused(why) => (sse::farewell(&why), Next::End),
             Next::Ask(_) | Next::End => return None,
         };
         Some((Ok(text), Reader { next, ..self }))
@@ -150,8 +144,10 @@ fn told(change: &Change, ends_its_write: bool) -> Bytes {
     }
     let id = ends_its_write.then_some(change.index());
     match change {
-        Change::Put(row) => event("put", id, &EntryRow::of(row)),
-        Change::Delete { key, index } => event("delete", id, &Deleted { key, modify_index: index.0 }),
+        Change::Put(row) => sse::event("put", id.map(|id| id.0), &EntryRow::of(row)),
+        Change::Delete { key, index } => {
+            sse::event("delete", id.map(|id| id.0), &Deleted { key, modify_index: index.0 })
+        }
     }
 }
 
@@ -161,7 +157,7 @@ fn progress(index: LogIndex) -> Bytes {
     struct Progress {
         index: u64,
     }
-    event("progress", Some(index), &Progress { index: index.0 })
+    sse::event("progress", Some(index.0), &Progress { index: index.0 })
 }
 
 /// Without an id: who resumes is told again, and cannot pass over the gap without looking.
@@ -171,18 +167,5 @@ fn compacted(since: LogIndex) -> Bytes {
     struct Compacted {
         since: u64,
     }
-    event("compacted", None, &Compacted { since: since.0 })
-}
-
-/// A comment, which programs skip and people read.
-fn farewell(why: &Error) -> Bytes {
-    let sentence: String = why.sentence().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Bytes::from(format!(": {sentence}\n\n"))
-}
-
-/// An event as it is sent (HTML living standard, 9.2). The data is JSON, so on one line, whatever a key or a value holds.
-fn event(name: &str, id: Option<LogIndex>, data: &impl Serialize) -> Bytes {
-    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    let data = serde_json::to_string(data).unwrap_or_default();
-    Bytes::from(format!("event: {name}\n{id}data: {data}\n\n"))
+    sse::event("compacted", None, &Compacted { since: since.0 })
 }

@@ -5,6 +5,7 @@
 mod agent;
 mod catalog;
 mod connection;
+mod event;
 mod fake;
 mod health;
 mod hostile;

@@ -15,7 +15,7 @@
 //! [`Rumour`]s. Over streams travels the full state, as a [`GossipMessage`] with named fields.
 
 use super::WireError;
-use crate::NodeId;
+use crate::{NodeId, UserEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,6 +37,8 @@ pub const MAX_SEALED: usize = MAX_DATAGRAM - ENVELOPE_LEN - SEAL_LEN;
 pub const MAX_NAME: usize = 128;
 /// The most bytes of encoded tags: Serf's limit, so that a record always fits a datagram beside what has precedence.
 pub const MAX_TAGS: usize = 512;
+/// The most events in one [`PushPull`]: as many as a member remembers (Serf's event buffer).
+pub const MAX_EVENTS: usize = 512;
 /// The most members in one [`PushPull`].
 pub const MAX_PUSH_PULL: usize = 32_768;
 
@@ -44,6 +46,8 @@ pub const MAX_PUSH_PULL: usize = 32_768;
 pub mod kind {
     /// A packet of the membership protocol.
     pub const SWIM: u8 = 1;
+    /// What all members are to hear, as [`super::super::news`] writes it.
+    pub const NEWS: u8 = 3;
 }
 
 /// Which gossip a datagram belongs to; part of the associated data, so a packet of one never opens in the other.
@@ -186,11 +190,14 @@ pub enum Rumour {
         id: NodeId,
         /// When, against its records.
         stamp: Stamp,
+        /// Whether it is to be forgotten at once.
+        prune: bool,
     },
 }
 
 const RECORD: u8 = 1;
 const LEAVE: u8 = 2;
+const PRUNE: u8 = 4;
 
 impl Rumour {
     /// Whom it is about.
@@ -218,7 +225,7 @@ impl Rumour {
             bytes.extend_from_slice(&stamp.version.to_be_bytes());
         };
         match self {
-            Rumour::Leave { id, stamp } => start(LEAVE, id, stamp),
+            Rumour::Leave { id, stamp, prune } => start(if *prune { PRUNE } else { LEAVE }, id, stamp),
             Rumour::Record { id, record } => {
                 start(RECORD, id, &record.stamp);
                 put_short(&mut bytes, &record.name);
@@ -245,7 +252,7 @@ impl Rumour {
         let stamp =
             Stamp { generation: u64::from_be_bytes(reader.array()?), version: u32::from_be_bytes(reader.array()?) };
         let rumour = match kind {
-            LEAVE => Rumour::Leave { id, stamp },
+            LEAVE | PRUNE => Rumour::Leave { id, stamp, prune: kind == PRUNE },
             RECORD => {
                 let name = reader.short_text()?;
                 let mut tags = BTreeMap::new();
@@ -278,6 +285,13 @@ pub enum GossipMessage {
     PushPull(PushPull),
     /// The answer to a [`GossipMessage::PushPull`]; a leaving member sends one unasked.
     PushPullReply(PushPull),
+    /// Events that the receiver, as its answer showed, does not have all of.
+    Events {
+        /// The label of the sender's cluster.
+        label: String,
+        /// They; at most [`MAX_EVENTS`].
+        events: Vec<UserEvent>,
+    },
     /// Is this life of the receiver there? Asked when datagrams to it, or from it, may be lost.
     Ping(StreamPing),
     /// The answer to a [`GossipMessage::Ping`].
@@ -317,6 +331,27 @@ pub struct PushPull {
     pub label: String,
     /// The members it knows, itself first; at most [`MAX_PUSH_PULL`].
     pub members: Vec<MemberState>,
+    /// Which events it heard lately.
+    #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
+    pub events: RecentEvents,
+}
+
+/// Which events somebody heard lately. The events themselves travel only where the digests differ.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecentEvents {
+    /// Its Lamport clock.
+    pub clock: u64,
+    /// Over the ids of the events; equal where they are the same.
+    pub digest: u64,
+    /// They, if whoever asked has others; at most [`MAX_EVENTS`].
+    pub events: Vec<UserEvent>,
+}
+
+impl RecentEvents {
+    /// Whether nothing was heard.
+    pub fn is_empty(&self) -> bool {
+        *self == RecentEvents::default()
+    }
 }
 
 /// What one member knows of another.
@@ -340,6 +375,9 @@ pub struct MemberState {
     pub record: Option<MemberRecord>,
     /// Its leave, if it left.
     pub left: Option<Stamp>,
+    /// Whether an operator had it forgotten at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pruned: bool,
 }
 
 /// What SWIM knows of a member.
@@ -353,7 +391,7 @@ pub enum Liveness {
     Down,
 }
 
-fn put_short(bytes: &mut Vec<u8>, text: &str) {
+pub(super) fn put_short(bytes: &mut Vec<u8>, text: &str) {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     bytes.push(length);
     bytes.extend(text.bytes().take(usize::from(length)));
@@ -401,7 +439,7 @@ mod tests {
             |(id, generation, version, name, tags, leave)| {
                 let (id, stamp) = (NodeId(id), Stamp { generation, version });
                 if leave {
-                    Rumour::Leave { id, stamp }
+                    Rumour::Leave { id, stamp, prune: generation % 2 == 0 }
                 } else {
                     Rumour::Record { id, record: MemberRecord { stamp, name, tags } }
                 }
@@ -443,6 +481,7 @@ mod tests {
             down_for_s: 0,
             record: Some(MemberRecord { stamp, name: "web-1".to_owned(), tags }),
             left: None,
+            pruned: false,
         };
         let left = MemberState {
             id: NodeId([2; 16]),
@@ -453,7 +492,12 @@ mod tests {
             left: Some(stamp),
             ..alive.clone()
         };
-        let state = PushPull { exchange: 77, label: "dc1".to_owned(), members: vec![alive, left] };
+        let state = PushPull {
+            exchange: 77,
+            label: "dc1".to_owned(),
+            members: vec![alive, left],
+            events: RecentEvents::default(),
+        };
         let message = Message::Gossip(GossipMessage::PushPull(state));
         let golden: String = include_str!("../../golden/gossip-push-pull-v1.hex").split_whitespace().collect();
         let hex: String = message.encode().iter().map(|byte| format!("{byte:02x}")).collect();

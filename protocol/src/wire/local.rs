@@ -1,8 +1,9 @@
-//! An agent's own services and checks as it keeps them across a restart.
+//! An agent's own services, checks and tags as it keeps them across a restart.
 
 use super::{VERSION_MAX, WireError, from_named, to_named};
 use crate::{CheckDefinition, Service, Status};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What was registered with an agent over its API, as it was last saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -12,6 +13,9 @@ pub struct SavedLocal {
     pub services: Vec<Service>,
     /// The checks of the node and of the services.
     pub checks: Vec<SavedCheck>,
+    /// What the agent says of itself since somebody told it to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A check with the last result that was worth saving.

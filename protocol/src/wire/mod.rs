@@ -5,7 +5,7 @@
 //!
 //! | medium | file | encoding |
 //! |---|---|---|
-//! | datagrams | [`gossip`] | version byte, then positional |
+//! | datagrams | [`gossip`], [`news`] | version byte, then positional |
 //! | the greeting on a QUIC connection | [`hello`] | length, version byte, MessagePack with named fields |
 //! | frames on QUIC streams | [`stream`] | length, version byte, MessagePack with named fields |
 //! | an agent's own services and checks | [`local`] | version byte, MessagePack with named fields |
@@ -15,6 +15,7 @@ pub mod gossip;
 pub mod hello;
 pub mod local;
 pub mod log;
+pub mod news;
 pub mod probe;
 pub mod stream;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accusation = 3 subject:16 generation:u64 renewal:u32 incarnation:u16 accuser:16     passed on by all
-//! nack       = 4 subject:16 probe:u8                                                  to one member, not passed on
+//! nack       = 5 subject:16 probe:u8                                                  to one member, not passed on
 //! ```
 
 use super::WireError;
@@ -12,7 +12,7 @@ use crate::NodeId;
 /// The first byte of an [`Accusation`].
 pub const ACCUSATION: u8 = 3;
 /// The first byte of a [`Nack`].
-pub const NACK: u8 = 4;
+pub const NACK: u8 = 5;
 
 /// A member's own probe of another failed. Unlike SWIM's suspicion, which says only that somebody suspects, it says who: what several
 /// found independently is more than what one repeats.

@@ -1,4 +1,4 @@
-//! When the leader goes: handed over, lost from sight, lost for ever.
+//! When the leader goes: handed over, lost for ever.
 
 use super::*;
 use crate::{Change, NotLeader, RecoverError, TransferError};

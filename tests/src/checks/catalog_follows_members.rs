@@ -11,13 +11,23 @@ use std::time::Duration;
 /// missed, comes every 8 s here: so a missing event is seen.
 const BOUND: Duration = Duration::from_secs(4);
 
+/// The time between two passes over all members.
+const PASS: Duration = Duration::from_secs(8);
+
 /// Watches that the leader follows its own members promptly.
 #[derive(Debug, Default)]
 pub struct CatalogFollowsMembers {
     behind: Option<(usize, String, Time)>,
+    /// Until then the catalogue may be an old one that was put back.
+    old_until: Time,
 }
 
 impl CatalogFollowsMembers {
+    /// An old catalogue was put back: nothing of it follows from an event, so only the next pass over all members repairs it.
+    pub fn catalog_put_back(&mut self, now: Time) {
+        self.old_until = now + PASS;
+    }
+
     /// Looks at the leader's members and its catalogue.
     ///
     /// # Errors
@@ -45,7 +55,7 @@ impl CatalogFollowsMembers {
             let found = health.map(|check| check.status);
             (found != wanted).then(|| format!("{} is {:?} and has serfHealth {found:?}", member.name, member.status))
         });
-        let Some(differs) = differs else {
+        let Some(differs) = differs.filter(|_| now >= self.old_until) else {
             self.behind = None;
             return Ok(());
         };

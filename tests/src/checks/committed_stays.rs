@@ -5,6 +5,7 @@ use super::logs_match::{Held, Logs, Mark};
 use super::{Checked, Violation};
 use quorate_protocol::raft::LogEntry;
 use quorate_protocol::{LogIndex, Term};
+use std::collections::BTreeMap;
 
 const PROPERTY: &str = "committed_stays";
 
@@ -15,6 +16,8 @@ pub struct CommittedStays {
     /// The term of the first server that applied it: it was committed in that term or before. A server that was paused may still win an
     /// election of an earlier term afterwards, and need not have it.
     by: Vec<Term>,
+    /// What each leader knew as committed when it was elected, with its term.
+    known: BTreeMap<usize, (Term, LogIndex)>,
 }
 
 impl CommittedStays {
@@ -88,11 +91,33 @@ impl CommittedStays {
         Ok(())
     }
 
-    /// An agent has become leader, with this log in its memory.
+    /// A leader knows now that everything up to an index is committed: whatever it has learnt as a leader ends with an entry of its own term. Copies of
+    /// earlier ones are not counted, since another leader may still remove them (dissertation, figure 3.7).
+    ///
+    /// # Errors
+    /// When it counted copies of an entry of an earlier term.
+    pub fn counted(&self, agent: usize, term: Term, commit: LogIndex, log: Held) -> Checked {
+        let Some((_, known)) = self.known.get(&agent).filter(|(led, known)| *led == term && *known < commit) else {
+            return Ok(());
+        };
+        match log.at(commit) {
+            Some(entry) if entry.term != term => {
+                let seen = format!(
+                    "agent {agent}, leader in term {term}, went from {known} to {commit}, an entry of term {}",
+                    entry.term
+                );
+                Violation::seen(PROPERTY, seen)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An agent has become leader, which knows so much as committed, with this log in its memory.
     ///
     /// # Errors
     /// When it lacks an entry that was committed in an earlier term.
-    pub fn leads(&self, agent: usize, term: Term, log: Held) -> Checked {
+    pub fn leads(&mut self, agent: usize, term: Term, commit: LogIndex, log: Held) -> Checked {
+        self.known.insert(agent, (term, commit));
         let covered = log.before;
         self.is_applied(agent, covered)?;
         let behind = self.marks.iter().zip(&self.by).enumerate().skip(covered.0 as usize);
@@ -148,9 +173,9 @@ mod tests {
             "after a restart, from the beginning"
         );
         assert_eq!(check.replaces(1, &[entry(2, 1, "b")], &logs), Ok(()), "it did not have the committed one");
-        assert_eq!(check.leads(0, Term(3), Held::whole(&one)), Ok(()));
+        assert_eq!(check.leads(0, Term(3), LogIndex::ZERO, Held::whole(&one)), Ok(()));
         assert_eq!(
-            check.leads(1, Term(2), Held::whole(&other)),
+            check.leads(1, Term(2), LogIndex::ZERO, Held::whole(&other)),
             Ok(()),
             "elected before it was committed, told so late"
         );
@@ -167,7 +192,20 @@ mod tests {
         );
         assert!(check.replaces(0, &[entry(2, 3, "z")], &logs).is_err(), "a committed entry is overwritten");
         assert!(check.replaces(0, &[entry(1, 1, "a")], &logs).is_err(), "a committed entry is cut off");
-        assert!(check.leads(1, Term(3), Held::whole(&other)).is_err(), "a leader without it");
+        assert!(check.leads(1, Term(3), LogIndex::ZERO, Held::whole(&other)).is_err(), "a leader without it");
+    }
+
+    #[test]
+    fn copies_of_earlier_terms_are_not_counted() {
+        let log = [entry(1, 1, "a"), entry(2, 1, "b"), entry(3, 4, "c")];
+        let mut check = CommittedStays::default();
+        check
+            .leads(0, Term(4), LogIndex(1), Held { before: LogIndex::ZERO, entries: &[] })
+            .expect("nothing is committed");
+        let counted = |commit| check.counted(0, Term(4), LogIndex(commit), Held::whole(&log));
+        assert_eq!(counted(1), Ok(()), "it knew that before");
+        assert!(counted(2).is_err());
+        assert_eq!(counted(3), Ok(()), "with an entry of its own term");
     }
 
     #[test]
@@ -181,7 +219,7 @@ mod tests {
         assert!(check.applied(1, Term(2), LogIndex(0), LogIndex(3), behind(3, &[])).is_err(), "of the future");
         assert_eq!(check.stands_for(1, LogIndex(2), Term(1)), Ok(()));
         assert!(check.stands_for(1, LogIndex(2), Term(2)).is_err(), "of another history");
-        assert_eq!(check.leads(1, Term(3), behind(2, &one[2..])), Ok(()));
-        assert!(check.leads(1, Term(3), behind(1, &[])).is_err(), "a leader without what follows it");
+        assert_eq!(check.leads(1, Term(3), LogIndex::ZERO, behind(2, &one[2..])), Ok(()));
+        assert!(check.leads(1, Term(3), LogIndex::ZERO, behind(1, &[])).is_err(), "a leader without what follows it");
     }
 }

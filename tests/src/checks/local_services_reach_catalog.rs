@@ -15,11 +15,16 @@ const SERVER_SERVICE: &str = "consul";
 /// How soon a change is in the catalogue. It is brought there at once; the full comparison, which repairs what that missed, comes every 6 to 12 s here.
 const BOUND: Duration = Duration::from_secs(4);
 
+/// The longest time between two full comparisons.
+const COMPARISON: Duration = Duration::from_secs(12);
+
 /// Watches that changes are brought to the catalogue promptly.
 #[derive(Debug, Default)]
 pub struct LocalServicesReachCatalog {
     /// By agent: what is behind, and since when.
     behind: BTreeMap<usize, (String, Time)>,
+    /// Until then the catalogue may be an old one that was put back.
+    old_until: Time,
 }
 
 impl LocalServicesReachCatalog {
@@ -32,6 +37,9 @@ impl LocalServicesReachCatalog {
             self.behind.remove(&agent);
             return Ok(());
         };
+        if now < self.old_until {
+            return Ok(());
+        }
         let (what, since) = self.behind.entry(agent).or_insert_with(|| (violation.seen.clone(), now));
         if *what != violation.seen {
             (*what, *since) = (violation.seen, now);
@@ -39,6 +47,12 @@ impl LocalServicesReachCatalog {
             return Err(violation);
         }
         Ok(())
+    }
+
+    /// An old catalogue was put back: no agent knows before its next full comparison.
+    pub fn catalog_put_back(&mut self, now: Time) {
+        self.behind.clear();
+        self.old_until = now + COMPARISON;
     }
 
     /// An agent's process has ended.

@@ -2,7 +2,8 @@
 //!
 //! Seen from both sides. What servers hold is what the log says ([`crate::model`]): between a grant and the release or the end of the session
 //! nobody else gets the key. And what clients believe must not overlap: from the moment a client is told that it holds a key until it asks to
-//! let go, or its session may have ended, no other client is granted it.
+//! let go, or its session may have ended, no other client is granted it. Whoever asks to end a hold may have been heard before the holder hears
+//! of its grant: so what was asked and not answered by the time that the holder asked counts as well.
 
 use super::{Checked, Violation};
 use crate::model::KeyState;
@@ -17,7 +18,24 @@ pub struct LockHasOneOwner {
     holds: BTreeMap<String, Vec<Hold>>,
     /// Until when each session certainly lives.
     lives: BTreeMap<SessionId, Time>,
+    /// What was asked to end holds, by its request, and when that was answered.
+    endings: BTreeMap<u64, (Ending, Option<Time>)>,
     grants: u64,
+}
+
+/// What takes keys from those who hold them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// From this session, or from whoever it is.
+    pub session: Option<SessionId>,
+    /// This key, or all.
+    pub key: Option<String>,
+}
+
+impl Ending {
+    fn concerns(&self, key: &str, session: SessionId) -> bool {
+        self.session.is_none_or(|of| of == session) && self.key.as_ref().is_none_or(|of| of == key)
+    }
 }
 
 /// A grant that a client was told of.
@@ -50,6 +68,10 @@ impl LockHasOneOwner {
     pub fn granted(&mut self, now: Time, grant: &Grant) -> Checked {
         let Grant { key, session, token, asked } = grant;
         self.grants += 1;
+        let may_have_ended = |(ending, answered): &(Ending, Option<Time>)| {
+            ending.concerns(key, *session) && answered.is_none_or(|answered| answered >= *asked)
+        };
+        let ends = self.endings.values().any(may_have_ended).then_some(now);
         let holds = self.holds.entry(key.clone()).or_default();
         for hold in holds.iter().filter(|hold| hold.told <= *asked) {
             let grows = if hold.session == *session { hold.token <= *token } else { hold.token < *token };
@@ -74,7 +96,7 @@ impl LockHasOneOwner {
                 let seen = format!("{key} was granted twice with token {token}: to {} and {session}", hold.session);
                 return Violation::seen(PROPERTY, seen);
             }
-            None => holds.push(Hold { session: *session, token: *token, told: now, ends: None }),
+            None => holds.push(Hold { session: *session, token: *token, told: now, ends }),
         }
         Ok(())
     }
@@ -85,18 +107,19 @@ impl LockHasOneOwner {
         *lives = until.max(*lives);
     }
 
-    /// Somebody asks for what ends the hold of a session, of one key or of all.
-    pub fn may_end(&mut self, now: Time, session: SessionId, key: Option<&str>) {
-        for (name, holds) in &mut self.holds {
-            if key.is_none_or(|key| key == name) {
-                holds.iter_mut().filter(|hold| hold.session == session).for_each(|hold| hold.end(now));
-            }
+    /// Somebody asks for what ends holds.
+    pub fn asked_to_end(&mut self, now: Time, request: u64, ending: &Ending) {
+        for (key, holds) in &mut self.holds {
+            holds.iter_mut().filter(|hold| ending.concerns(key, hold.session)).for_each(|hold| hold.end(now));
         }
+        self.endings.insert(request, (ending.clone(), None));
     }
 
-    /// Somebody asks for what may take a key from whoever holds it.
-    pub fn may_go(&mut self, now: Time, key: &str) {
-        self.holds.get_mut(key).into_iter().flatten().for_each(|hold| hold.end(now));
+    /// A request was answered: if it was to end holds, it has ended those that it could, and will end no more.
+    pub fn answered(&mut self, now: Time, request: u64) {
+        if let Some((_, answered)) = self.endings.get_mut(&request) {
+            *answered = Some(now);
+        }
     }
 
     /// Sessions may end without anybody asking: a node goes.
@@ -167,15 +190,43 @@ mod tests {
         assert!(held().granted(at(9), &grant(2, 8, 3)).is_err());
         assert_eq!(held().granted(at(21), &grant(2, 8, 3)), Ok(()), "the first may have ended meanwhile");
         assert_eq!(held().granted(at(9), &grant(1, 5, 3)), Ok(()), "again");
+        let release = Ending { session: Some(id(1)), key: Some("k".into()) };
         let mut check = held();
-        check.may_end(at(4), id(1), Some("k"));
+        check.asked_to_end(at(4), 1, &release);
         assert_eq!(check.granted(at(9), &grant(2, 8, 3)), Ok(()), "it was asked to let go");
         assert_eq!(check.grants(), 2);
         let mut check = held();
-        check.may_go(at(4), "other");
+        check.asked_to_end(at(4), 1, &Ending { session: None, key: Some("other".into()) });
+        check.asked_to_end(at(4), 2, &Ending { session: Some(id(2)), key: None });
         assert!(check.granted(at(9), &grant(2, 8, 3)).is_err());
         check.believe_nothing();
         assert_eq!(check.granted(at(9), &grant(2, 8, 3)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_asked_before_a_grant_was_told_may_have_ended_it() {
+        let at = Time::from_nanos;
+        let delete = Ending { session: None, key: Some("k".into()) };
+        let mut check = LockHasOneOwner::default();
+        check.lives(id(1), at(50));
+        check.asked_to_end(at(3), 7, &delete);
+        let mut unanswered = held_from(check, at(8), 4);
+        assert_eq!(unanswered.granted(at(12), &grant(2, 9, 10)), Ok(()), "nobody knows whether it is gone");
+
+        for (answered, ends) in [(5, true), (3, false)] {
+            let mut check = LockHasOneOwner::default();
+            check.lives(id(1), at(50));
+            check.asked_to_end(at(2), 7, &delete);
+            check.answered(at(answered), 7);
+            let mut check = held_from(check, at(8), 4);
+            assert_eq!(check.granted(at(12), &grant(2, 9, 10)).is_ok(), ends, "it was over at {answered}");
+        }
+    }
+
+    /// Session 1 is told then that it holds the key, for which it had asked before.
+    fn held_from(mut check: LockHasOneOwner, told: Time, asked: u64) -> LockHasOneOwner {
+        check.granted(told, &grant(1, 5, asked)).expect("it is free");
+        check
     }
 
     #[test]

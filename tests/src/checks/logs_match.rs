@@ -98,6 +98,23 @@ impl Logs {
         Ok(())
     }
 
+    /// The log that an agent has in its memory ends so, and everything that it had to write it has handed to its disk.
+    ///
+    /// # Errors
+    /// When it acts on another log than the one that it wrote.
+    pub fn is_held(&self, agent: usize, last: LogIndex, term: Option<Term>) -> Checked {
+        let log = &self.logs[agent];
+        let written = log.last().map(|mark| mark.term);
+        if log.len() as u64 == last.0 && (term.is_none() || term == written) {
+            return Ok(());
+        }
+        let seen = format!(
+            "agent {agent} has a log up to {last} (term {term:?}) and has written one of {} entries (term {written:?})",
+            log.len()
+        );
+        Violation::seen("logs_match", seen)
+    }
+
     /// A snapshot from another server takes the place of an agent's log up to its last entry; `covered` are the entries that it stands for. A
     /// log that has that entry goes on from it, any other goes.
     pub fn installed(&mut self, agent: usize, covered: &[Mark]) {
@@ -153,6 +170,17 @@ pub(crate) mod tests {
         assert_eq!(logs.written(0, &all[3..]), Ok(()));
         logs.restarted(0, &covered[..2], &all[2..]);
         assert_eq!(logs.of(0).len(), 4);
+    }
+
+    #[test]
+    fn a_log_in_memory_that_was_not_written_is_seen() {
+        let mut logs = Logs::new(1);
+        assert_eq!(logs.is_held(0, LogIndex::ZERO, None), Ok(()));
+        logs.written(0, &[entry(1, 1, "a"), entry(2, 2, "b")]).expect("it matches");
+        assert_eq!(logs.is_held(0, LogIndex(2), Some(Term(2))), Ok(()));
+        assert!(logs.is_held(0, LogIndex(1), Some(Term(1))).is_err(), "it forgot one");
+        assert!(logs.is_held(0, LogIndex(2), Some(Term(1))).is_err(), "another one");
+        assert!(logs.is_held(0, LogIndex(3), Some(Term(2))).is_err(), "one that was never written");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | holds at every step | holds within a bound after the world has healed |
 //! |---|---|
-//! | [`promises_are_on_disk`], [`snapshots_carry_configuration`], [`one_leader_per_term`], [`one_lease_at_a_time`], [`logs_match`], [`committed_stays`], [`applied_states_equal`], [`index_never_goes_back`], [`nothing_acknowledged_is_lost`], [`kv_is_linearizable`], [`monotonic_reads`], [`max_stale_holds`], [`state_follows_log`], [`lock_has_one_owner`], [`ttl_never_fires_early`], [`changes_complete`] | [`every_request_is_answered`], [`no_wakeup_lost`], [`members_converge_after_heal`], [`catalog_follows_members`], [`local_services_reach_catalog`], [`servers_converge_after_heal`], [`serves_after_heal`] |
+//! | [`promises_are_on_disk`], [`snapshots_carry_configuration`], [`one_leader_per_term`], [`one_lease_at_a_time`], [`logs_match`], [`committed_stays`], [`applied_states_equal`], [`index_never_goes_back`], [`nothing_acknowledged_is_lost`], [`kv_is_linearizable`], [`reads_are_confirmed`], [`monotonic_reads`], [`max_stale_holds`], [`state_follows_log`], [`lock_has_one_owner`], [`ttl_never_fires_early`], [`changes_complete`] | [`every_request_is_answered`], [`no_wakeup_lost`], [`members_converge_after_heal`], [`catalog_follows_members`], [`local_services_reach_catalog`], [`servers_converge_after_heal`], [`serves_after_heal`] |
 //!
 //! A checker sees what leaves an engine and what is on its disk, keeps what it must compare, and looks only at what is new: the
 //! world runs each of them at every step. Each can fail: the tests beside it feed it a history that breaks its property.
@@ -25,6 +25,7 @@ pub mod nothing_acknowledged_is_lost;
 pub mod one_leader_per_term;
 pub mod one_lease_at_a_time;
 pub mod promises_are_on_disk;
+pub mod reads_are_confirmed;
 pub mod servers_converge_after_heal;
 pub mod serves_after_heal;
 pub mod snapshots_carry_configuration;

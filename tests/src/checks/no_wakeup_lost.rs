@@ -25,16 +25,26 @@ struct Waiting {
     agent: usize,
     read: Read,
     seen: LogIndex,
-    /// What the leader would have answered when it was asked, if that was no news to the client.
-    known: Option<Answer>,
+    /// What it is taken to know.
+    known: Known,
     /// When its answer was first found to have changed.
     due: Option<Time>,
 }
 
+/// What a client knows of the answer when it asks.
+#[derive(Debug, PartialEq)]
+pub enum Known {
+    /// This, so it waits for another.
+    Answer(Answer),
+    /// Less than there is by now.
+    TooLittle,
+    /// Nobody led who could say: what the next leader says first.
+    Whatever,
+}
+
 impl NoWakeupLost {
-    /// A client waits for a question's index to pass the one it has seen; the leader would give this answer with this index now.
-    pub fn waits(&mut self, ticket: u64, agent: usize, read: Read, seen: LogIndex, now: Option<(Answer, LogIndex)>) {
-        let known = now.filter(|(_, index)| *index <= seen).map(|(answer, _)| answer);
+    /// A client waits for a question's index to pass the one it has seen, and knows this of the answer.
+    pub fn waits(&mut self, ticket: u64, agent: usize, read: Read, seen: LogIndex, known: Known) {
         self.waiting.insert(ticket, Waiting { agent, read, seen, known, due: None });
     }
 
@@ -61,8 +71,13 @@ impl NoWakeupLost {
     pub fn check(&mut self, now: Time, ask: impl Fn(&Read) -> (Answer, LogIndex)) -> Checked {
         for (ticket, waiting) in &mut self.waiting {
             let (answer, index) = ask(&waiting.read);
+            let answer = Known::Answer(answer);
+            if waiting.known == Known::Whatever {
+                waiting.known = answer;
+                continue;
+            }
             // What is not there has the index of its whole table, which may rise while the answer stays.
-            if index <= waiting.seen || waiting.known.as_ref() == Some(&answer) {
+            if index <= waiting.seen || waiting.known == answer {
                 continue;
             }
             let due = *waiting.due.get_or_insert(now);
@@ -102,8 +117,8 @@ mod tests {
         let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
         let answer = |index| (Answer::Keys(vec![format!("{index}")]), LogIndex(index));
         let mut check = NoWakeupLost::default();
-        check.waits(1, 0, read.clone(), LogIndex(5), Some(answer(5)));
-        check.waits(2, 1, read.clone(), LogIndex(7), None);
+        check.waits(1, 0, read.clone(), LogIndex(5), Known::Answer(answer(5).0));
+        check.waits(2, 1, read.clone(), LogIndex(7), Known::TooLittle);
         assert_eq!(check.check(at(1), |_| answer(5)), Ok(()), "nothing has changed");
         assert_eq!(check.check(at(60), |_| answer(6)), Ok(()), "it has only just changed");
         assert_eq!(check.check(at(64), |_| answer(6)), Ok(()));
@@ -112,9 +127,13 @@ mod tests {
         assert_eq!(check.check(at(90), |_| answer(7)), Ok(()));
         assert_eq!(check.len(), 1);
         check.ended(2);
-        check.waits(3, 0, read, LogIndex(5), Some(answer(5)));
+        check.waits(3, 0, read.clone(), LogIndex(5), Known::Answer(answer(5).0));
+        check.waits(4, 0, read, LogIndex(5), Known::Whatever);
         for seconds in [100, 110] {
             assert_eq!(check.check(at(seconds), |_| (answer(5).0, LogIndex(9))), Ok(()), "the answer is the same");
         }
+        assert_eq!(check.check(at(120), |_| answer(10)), Ok(()));
+        check.ended(3);
+        assert!(check.check(at(125), |_| answer(10)).is_err(), "also for who asked while nobody led");
     }
 }

@@ -42,7 +42,7 @@ impl TtlNeverFiresEarly {
         Violation::seen(PROPERTY, seen)
     }
 
-    /// Looks for what should have ended. `leader` leads and is not stopped; its process has lived since that time.
+    /// Looks for what should have ended. `leader` leads and is not stopped; its process has applied entries since that time.
     ///
     /// # Errors
     /// When something is overdue.

@@ -107,7 +107,7 @@ impl Clients {
             Call::Acquire { session, value } => KvWrite::Acquire { pair: pair(value), session },
             Call::Release { session, value } => KvWrite::Release { pair: pair(value), session },
             Call::DeleteCas { expected } => KvWrite::Delete { key: name.clone(), cas: Some(expected) },
-            Call::Delete | Call::Get | Call::Free { .. } | Call::Lapse { .. } => {
+            Call::Delete | Call::Get | Call::Free { .. } | Call::GiveUp { .. } | Call::Lapse { .. } => {
                 KvWrite::Delete { key: name.clone(), cas: None }
             }
         };

@@ -2,9 +2,9 @@
 
 use super::keys::{LOCKS, Place, content, lock_key};
 use super::{Clients, Purpose, Wish, get};
-use crate::checks::lock_has_one_owner::Grant;
+use crate::checks::lock_has_one_owner::{Ending, Grant};
 use crate::happened::Happening;
-use crate::history::{Call, Op};
+use crate::history::{Call, Op, Told};
 use quorate_protocol::check::SERF_HEALTH;
 use quorate_protocol::{
     Ask, Behavior, Consistency, KvWrite, LockRequest, Outcome, Pair, ReadRequest, Reply, Session, SessionId,
@@ -61,10 +61,6 @@ pub enum LockNews {
     Granted(Grant),
     /// A session certainly lives until then.
     Lives(SessionId, Time),
-    /// Somebody asks for what ends the hold of a session, of one key or of all.
-    MayEnd(SessionId, Option<String>),
-    /// Somebody asks for what takes a key from whoever holds it.
-    MayGo(String),
 }
 
 impl Clients {
@@ -102,12 +98,12 @@ impl Clients {
             (13, None) => self.wish_to_release(now, client, lock, id),
             (14, _) if self.dice.chance(0.5) => {
                 let destroy = Write::Session(SessionWrite::Destroy { id });
-                let news = vec![LockNews::MayEnd(id, None)];
-                Wish { news, ..Wish::new(Ask::Write(destroy), Purpose::Lock(Step::Destroy(id), Vec::new())) }
+                let ending = Some(Ending { session: Some(id), key: None });
+                Wish { ending, ..Wish::new(Ask::Write(destroy), Purpose::Lock(Step::Destroy(id), Vec::new())) }
             }
             (15, _) if self.dice.chance(0.2) => {
-                let news = vec![LockNews::MayGo(self.keys[key].name.clone())];
-                Wish { news, ..self.wish_to_write(now, client, key, Call::Delete) }
+                let ending = Some(Ending { session: None, key: Some(self.keys[key].name.clone()) });
+                Wish { ending, ..self.wish_to_write(now, client, key, Call::Delete) }
             }
             (16, _) => {
                 let value = self.next_value();
@@ -162,8 +158,8 @@ impl Clients {
         let key = lock_key(lock);
         let Wish { ask, .. } = self.wish_to_write(now, client, key, Call::Release { session, value });
         let place = self.last_place(key);
-        let news = vec![LockNews::MayEnd(session, Some(self.keys[key].name.clone()))];
-        Wish { news, ..Wish::new(ask, Purpose::Lock(Step::Release { session, lock }, vec![place])) }
+        let ending = Some(Ending { session: Some(session), key: Some(self.keys[key].name.clone()) });
+        Wish { ending, ..Wish::new(ask, Purpose::Lock(Step::Release { session, lock }, vec![place])) }
     }
 
     /// A write that carries a fencing token, as a resource that is guarded by the lock would see it.
@@ -189,14 +185,28 @@ impl Clients {
         Wish::new(Ask::Read(request), Purpose::Lock(Step::Look, vec![place]))
     }
 
-    /// A request to wait for a lock is passed on to the next leader when its own is lost, and may then have been granted twice: the first time
-    /// nobody was told.
-    pub(super) fn perhaps_twice(&mut self, client: usize, lock: usize, session: SessionId) {
-        let history = &mut self.keys[lock_key(lock)].history;
-        let is_it =
-            |op: &&Op| op.client == client && matches!(op.call, Call::Acquire { session: of, .. } if of == session);
-        let again = history.iter().rev().find(is_it).map(|op| Op { result: None, ..op.clone() });
-        history.extend(again);
+    /// The operation of a request to wait for a lock, as it was asked.
+    pub(super) fn wait_of(&self, step: &Step, places: &[Place]) -> Option<(Place, Op)> {
+        let Step::Acquire { in_turn: true, .. } = step else { return None };
+        let place = *places.first()?;
+        Some((place, self.keys[place.key].history[place.op].clone()))
+    }
+
+    /// A request to wait for a lock has ended. What it may have done without telling: the leader writes acquires for it, gives up what it gets for
+    /// somebody who has gone, and an agent that loses sight of it asks again, so that there may be `untold` acquires beside the one that was told.
+    pub(super) fn wait_ended(&mut self, place: Place, asked: Op, untold: usize) {
+        let Call::Acquire { session, value } = asked.call else { return };
+        let give_up = Op { call: Call::GiveUp { session, value }, ..asked.clone() };
+        let history = &mut self.keys[place.key].history;
+        let op = &mut history[place.op];
+        if matches!(op.result, Some((_, Told::Held { .. }))) {
+            // Time was up. Who held it then is what the server had heard last, which is no more than a stale read.
+            *op = Op { call: Call::Get, result: None, ..op.clone() };
+        }
+        let is_open = op.call == asked.call && op.result.is_none();
+        history.extend(is_open.then(|| give_up.clone()));
+        history.extend(std::iter::repeat_n(asked, untold));
+        history.extend((untold > 0).then_some(give_up));
     }
 
     fn last_place(&self, key: usize) -> Place {
@@ -212,7 +222,7 @@ impl Clients {
         step: Step,
         reply: &Reply,
     ) -> Vec<LockNews> {
-        let Reply::Written { outcome, index } = reply else { return Vec::new() };
+        let Reply::Written { outcome, .. } = reply else { return Vec::new() };
         let mine = &mut self.lockers.entry(client).or_default().mine;
         match (step, outcome) {
             (Step::Create { is_its_own }, Outcome::Session(Some(row))) => {
@@ -250,9 +260,6 @@ impl Clients {
                 }
                 if let Some(mine) = mine.as_mut().filter(|mine| mine.id == session) {
                     mine.holds.insert(lock, *token);
-                }
-                if in_turn && *token < *index {
-                    self.perhaps_twice(client, lock, session);
                 }
                 let key = self.keys[lock_key(lock)].name.clone();
                 vec![LockNews::Granted(Grant { key, session, token: *token, asked })]

@@ -22,6 +22,7 @@ pub use locks::LockNews;
 pub use watches::questions;
 
 use crate::checks::changes_complete;
+use crate::checks::lock_has_one_owner::Ending;
 use crate::checks::nothing_acknowledged_is_lost::Registered;
 use crate::dice::Dice;
 use crate::happened::Happened;
@@ -56,6 +57,7 @@ pub struct Clients {
     operator: Operator,
     /// The highest index that each client has seen.
     seen: Vec<LogIndex>,
+    healing: bool,
     quiet: bool,
     dice: Dice,
     /// What became of all requests.
@@ -97,6 +99,8 @@ struct Open {
     /// What is to be written.
     write: Option<Write>,
     purpose: Purpose,
+    /// Something changed since among the servers, so that agents may have asked anew for it.
+    asked_anew: bool,
 }
 
 #[derive(Debug)]
@@ -126,13 +130,13 @@ struct Wish {
     purpose: Purpose,
     /// Through which agent, if that matters.
     through: Option<usize>,
-    /// What it means for those who hold locks.
-    news: Vec<LockNews>,
+    /// What it takes from those who hold locks.
+    ending: Option<Ending>,
 }
 
 impl Wish {
     fn new(ask: Ask, purpose: Purpose) -> Wish {
-        Wish { ask, purpose, through: None, news: Vec::new() }
+        Wish { ask, purpose, through: None, ending: None }
     }
 }
 
@@ -151,8 +155,8 @@ pub struct Asked {
     pub watch: Option<(Read, LogIndex)>,
     /// After how long the client gives up, if it is impatient.
     pub patience: Option<Duration>,
-    /// What it means for those who hold locks.
-    pub news: Vec<LockNews>,
+    /// What it takes from those who hold locks.
+    pub ending: Option<Ending>,
 }
 
 /// A question that was answered.
@@ -204,6 +208,7 @@ impl Clients {
             streams: BTreeMap::new(),
             registrar: Registrar::default(),
             operator: Operator::new(restores),
+            healing: false,
             quiet: false,
             dice,
             counts: Counts::default(),
@@ -219,6 +224,11 @@ impl Clients {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.kinds.is_empty()
+    }
+
+    /// From now on nobody disturbs the servers on purpose: some repairs are a matter of leaders that stay for a while.
+    pub fn heal(&mut self) {
+        self.healing = true;
     }
 
     /// From now on nothing is changed any more: only reads, so that everything can come to rest.
@@ -246,7 +256,7 @@ impl Clients {
     /// Lets a client ask something.
     pub fn ask(&mut self, now: Time, client: usize) -> Option<Asked> {
         let agent = self.dice.below(self.agents);
-        let Wish { ask, purpose, through, news } = match self.kinds[client] {
+        let Wish { ask, purpose, through, ending } = match self.kinds[client] {
             Kind::KeyValue => self.wish_about_keys(now, client),
             Kind::Locker => self.wish_about_locks(now, client),
             Kind::Follower => self.wish_to_follow(client),
@@ -270,14 +280,14 @@ impl Clients {
             _ => None,
         };
         let patience = self.dice.chance(0.05).then(|| self.dice.around(Duration::from_millis(800)));
-        self.open.insert(ticket, Open { client, agent, asked: now, write, purpose });
-        Some(Asked { agent, ticket, request: Request::here(ask), wait, watch, patience, news })
+        self.open.insert(ticket, Open { client, agent, asked: now, write, purpose, asked_anew: false });
+        Some(Asked { agent, ticket, request: Request::here(ask), wait, watch, patience, ending })
     }
 
     /// An answer has come; nothing is learnt from one that nobody waits for.
     pub fn answered(&mut self, now: Time, ticket: Ticket, reply: &Reply) -> Learnt {
         let Some(open) = self.open.remove(&ticket) else { return Learnt::default() };
-        let Open { client, agent, asked, write, purpose } = open;
+        let Open { client, agent, asked, write, purpose, asked_anew } = open;
         let mut pause = self.pause(client);
         if matches!(reply, Reply::Refused(_)) {
             self.counts.refused += 1;
@@ -296,7 +306,15 @@ impl Clients {
                 learnt.read = self.key_answered(now, &places, reply).map(question);
             }
             Purpose::Lock(step, places) => {
+                let waited = self.wait_of(&step, &places);
                 learnt.read = self.key_answered(now, &places, reply).map(question);
+                if let Some((place, op)) = waited {
+                    // It got the key by an earlier try.
+                    let is_late = matches!(reply, Reply::Written { outcome: Outcome::Acquired { token }, index } if token < index);
+                    // And where it was asked twice, the other way may still come to it.
+                    let untold = usize::from(asked_anew || is_late) + usize::from(asked_anew && is_late);
+                    self.wait_ended(place, op, untold);
+                }
                 learnt.news = self.lock_answered(now, asked, client, step, reply);
             }
             Purpose::Look(request) => {
@@ -326,6 +344,11 @@ impl Clients {
         learnt
     }
 
+    /// Something changed among the servers: agents may ask anew for what they have not heard of, where they think that safe.
+    pub fn may_be_asked_anew(&mut self) {
+        self.open.values_mut().for_each(|open| open.asked_anew = true);
+    }
+
     /// A client gives up; none if the answer has come already.
     pub fn gives_up(&mut self, ticket: Ticket) -> Option<(usize, Learnt)> {
         let open = self.open.remove(&ticket)?;
@@ -350,8 +373,10 @@ impl Clients {
                 self.operation_forgotten(task);
                 None
             }
-            Purpose::Lock(Step::Acquire { session, lock, in_turn: true }, _) => {
-                self.perhaps_twice(open.client, lock, session);
+            Purpose::Lock(step, places) => {
+                if let Some((place, op)) = self.wait_of(&step, &places) {
+                    self.wait_ended(place, op, usize::from(open.asked_anew));
+                }
                 None
             }
             _ => None,

@@ -114,11 +114,11 @@ impl Clients {
             return Wish::new(Ask::Operator(remove), Purpose::Operate(Task::TakeOut(id)));
         }
         match nth {
-            0..5 => {
+            0..5 if !self.healing => {
                 let transfer = OperatorRequest::TransferLeader { to: None };
                 Wish::new(Ask::Operator(transfer), Purpose::Operate(Task::Transfer))
             }
-            5 => Wish::new(Ask::Operator(OperatorRequest::AutopilotState), Purpose::Operate(Task::Look)),
+            0..6 => Wish::new(Ask::Operator(OperatorRequest::AutopilotState), Purpose::Operate(Task::Look)),
             6 => Wish::new(Ask::Operator(OperatorRequest::RaftConfiguration), Purpose::Operate(Task::Look)),
             7 | 8 if self.operator.restores && !self.operator.saved.is_empty() => {
                 let id = self.operator.last_restore + 1;

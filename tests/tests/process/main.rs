@@ -8,6 +8,7 @@ mod cluster;
 mod damage;
 mod disk_fails;
 mod examples;
+mod gossip;
 mod kills;
 mod locks;
 mod partitions;

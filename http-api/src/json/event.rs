@@ -1,0 +1,44 @@
+//! User events as they are shown.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use quorate_protocol::UserEvent;
+use serde::Serialize;
+
+/// An event as Consul shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct EventRow<'a> {
+    #[serde(rename = "ID")]
+    id: String,
+    name: &'a str,
+    /// Base64; null where it is empty.
+    payload: Option<String>,
+    node_filter: &'a str,
+    service_filter: &'a str,
+    tag_filter: &'a str,
+    /// Of Consul's format, which is always this.
+    version: u8,
+    #[serde(rename = "LTime")]
+    ltime: u64,
+}
+
+impl<'a> EventRow<'a> {
+    pub(crate) fn of(event: &'a UserEvent) -> EventRow<'a> {
+        EventRow {
+            id: event.id.to_string(),
+            name: &event.name,
+            payload: (!event.payload.is_empty()).then(|| STANDARD.encode(&event.payload)),
+            node_filter: &event.filter.node,
+            service_filter: &event.filter.service,
+            tag_filter: &event.filter.tag,
+            version: 1,
+            ltime: event.ltime,
+        }
+    }
+
+    /// As the answer to sending it out: Consul does not know its time by then.
+    pub(crate) fn just_fired(event: &'a UserEvent) -> EventRow<'a> {
+        EventRow { ltime: 0, ..EventRow::of(event) }
+    }
+}
