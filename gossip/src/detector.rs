@@ -16,6 +16,7 @@
 use crate::codec::Codec;
 use crate::identity::Identity;
 use crate::machine::{Due, Gossip};
+use crate::planted::Part;
 use crate::probe::{Probe, Relay};
 use crate::suspicion::{Patience, Suspicion};
 use crate::swim::{Spread, SwimTimer};
@@ -41,9 +42,12 @@ pub(crate) struct Told {
 
 impl Gossip {
     pub(crate) fn patience(&self) -> Patience {
-        let patience = Patience::new(&self.timing, self.swim.alive() + 1);
+        let mut patience = Patience::new(&self.timing, self.swim.alive() + 1);
+        if self.lacks(Part::Confirmations) {
+            patience = Patience { longest: patience.shortest, confirmations: 0, ..patience };
+        }
         // Whoever hears nothing at all, not even of its helpers, is to doubt itself the longer.
-        if self.health.is_worst() { patience.doubled() } else { patience }
+        if self.health.is_worst() && !self.lacks(Part::LocalHealth) { patience.doubled() } else { patience }
     }
 
     /// How well this agent is by its own lights: 0 (well) to 7 (starved or cut off). Its probes take so many times longer.
@@ -58,7 +62,7 @@ impl Gossip {
     pub(crate) fn note_pause(&mut self, now: Time) {
         let late = self.timers.next().map_or(Duration::ZERO, |due| now.since(due));
         let noticeable = self.timing.probe_timeout.mul_f64(PAUSE);
-        if late < noticeable {
+        if late < noticeable || self.lacks(Part::OwnPause) {
             self.listens_first = false;
             return;
         }
@@ -115,6 +119,9 @@ impl Gossip {
 
     /// What to make of the word that a member is down, if not that it is.
     pub(crate) fn doubt(&self, identity: &Identity, incarnation: u16) -> Option<State> {
+        if self.lacks(Part::WeighedVerdicts) {
+            return None;
+        }
         if identity == self.swim.identity() {
             return Some(State::Suspect);
         }
@@ -158,14 +165,16 @@ impl Gossip {
 
     /// Says to a suspect itself what it is suspected of: nobody can refute it sooner.
     fn tell_suspect(&mut self, id: NodeId) {
-        let Some(suspicion) = self.suspicions.get(id) else { return };
+        let told = self.suspicions.get(id).filter(|_| !self.lacks(Part::SuspectToldFirst));
+        let Some(suspicion) = told else { return };
         let (identity, incarnation) = (suspicion.identity, suspicion.incarnation);
         let letter = self.swim.letter(self.incarnation, identity, &[(identity, incarnation)], &[]);
         self.post(identity, letter);
     }
 
-    /// Takes in what was said about probes. An accusation is a suspicion, too.
-    pub(crate) fn take_words(&mut self) {
+    /// Takes in what was said about probes. An accusation is a suspicion, too. Returns whether there was one.
+    pub(crate) fn take_words(&mut self) -> bool {
+        let mut accused = false;
         while let Some((sender, word)) = self.rumours.take_word() {
             match word {
                 ProbeWord::Nack(said) => {
@@ -188,9 +197,11 @@ impl Gossip {
                     let applied = self.swim.apply(vec![suspect], Spread::Yes);
                     self.count_error(applied);
                     self.accusations.push((identity, said.incarnation, said.accuser));
+                    accused = true;
                 }
             }
         }
+        accused
     }
 
     /// Brings the suspicions up to what SWIM now suspects and to who accuses whom.
@@ -230,8 +241,10 @@ impl Gossip {
             incarnation,
             accuser: self.me.id,
         });
-        let letter = self.swim.letter(self.incarnation, *identity, &[(*identity, incarnation)], &[said]);
-        self.post(*identity, letter);
+        if !self.lacks(Part::SuspectToldFirst) {
+            let letter = self.swim.letter(self.incarnation, *identity, &[(*identity, incarnation)], &[said]);
+            self.post(*identity, letter);
+        }
         let spread = self.swim.spread(&said.encode());
         self.count_error(spread);
     }
@@ -295,7 +308,7 @@ impl Gossip {
             self.health.worse(if probe.nacks.is_empty() { probe.helpers.len().max(1) } else { 0 });
             if self.health.is_worst() && !self.reach_is_set {
                 self.reach_is_set = true;
-                self.timers.set(now + self.timing.probe_timeout, Due::Reach);
+                self.timers.set(now, Due::Reach);
             }
         }
         self.ended_probe = Some(probe);
@@ -309,13 +322,16 @@ impl Gossip {
             if let Some((suspect, _)) = self.suspects.choose(&mut self.rng) {
                 self.tell_suspect(suspect.id);
             }
-            self.timers.set(now + self.timing.probe_timeout, Due::Reach);
+            // Often enough to hit a moment of health of a twentieth of a second.
+            self.timers.set(now + self.timing.gossip_interval / 2, Due::Reach);
         }
     }
 
     /// The direct probe had its time: the same question goes over a stream.
     fn direct_probe_ended(&mut self, target: &Identity) {
-        if let Some(probe) = self.probes.ask_by_stream(target) {
+        if !self.lacks(Part::Stream)
+            && let Some(probe) = self.probes.ask_by_stream(target)
+        {
             let Identity { generation, renewal, .. } = *target;
             let ping = StreamPing { probe: probe.number, generation, renewal };
             self.send_message(*target, GossipMessage::Ping(ping));
@@ -348,7 +364,7 @@ impl Gossip {
     /// A member that we were asked to probe did not answer: whoever asked shall know that at least we are there.
     pub(crate) fn nack(&mut self, relay: Relay) {
         let Some((origin, _)) = self.table.swim(relay.origin) else { return };
-        if self.probes.owes_nack(&relay) {
+        if self.probes.owes_nack(&relay) && !self.lacks(Part::Nacks) {
             let said = ProbeWord::Nack(Nack { subject: relay.subject, probe: relay.number });
             let letter = self.swim.letter(self.incarnation, origin, &[], &[said]);
             self.post(origin, letter);

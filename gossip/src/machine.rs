@@ -7,6 +7,7 @@ use crate::evidence::Accounts;
 use crate::health::LocalHealth;
 use crate::identity::Identity;
 use crate::news::Announcements;
+use crate::planted::Part;
 use crate::probe::{Probe, Probes, Relay};
 use crate::rumours::Rumours;
 use crate::seal::Seal;
@@ -16,6 +17,7 @@ use crate::swim::{Effect, Spread, Swim, SwimTimer};
 use crate::table::Table;
 use crate::timers::Timers;
 use foca::{Codec as _, State};
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{
     GossipMessage, MAX_DATAGRAM, MemberRecord, PushPull, Rumour, Stamp, check_tags, kind,
 };
@@ -34,8 +36,6 @@ use std::time::Duration;
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// How many failed members, and how many suspects, are called at each reconnect interval.
 const CALLS: usize = 2;
-/// How many members are asked at once for records that are missing: one answer usually brings all of them.
-const FETCHES: usize = 2;
 /// The shortest time between two changes of our own generation: two agents with a copied id quarrel slowly.
 const OUTBID_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -108,9 +108,14 @@ pub struct Gossip {
     fetch_is_set: bool,
     pub(crate) reach_is_set: bool,
     sync_is_set: bool,
+    pass_on_is_set: bool,
+    /// When news last went out the moment it came.
+    passed_on_at: Time,
     outbid_at: Option<Time>,
     pub(crate) outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) without: Vec<crate::planted::Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,9 +129,9 @@ enum Phase {
 pub(crate) enum Due {
     /// foca's own.
     Swim(SwimTimer),
-    /// The full state goes to a random member, living or failed.
+    /// What is known is compared with a random living member's, and with a failed one's.
     PushPull,
-    /// The full state goes to a random living member, once, because something big changed.
+    /// What is known is compared with a random living member's once more, because something big changed.
     Sync,
     /// Failed members are called.
     Reconnect,
@@ -142,6 +147,8 @@ pub(crate) enum Due {
     Nack(Relay),
     /// User events are passed on.
     News,
+    /// What was just heard is passed on, ahead of the next interval.
+    PassOn,
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -151,7 +158,9 @@ pub(crate) enum Due {
 impl Gossip {
     /// A member that knows only itself. Name and tags beyond the limits of [`Config::check`] are cut to what others can learn.
     pub fn new(config: Config, now: Time) -> Gossip {
-        let Config { id, name, address, generation, tags, keyring, label, timing, seed } = config;
+        #[cfg(feature = "planted-bugs")]
+        let without = config.without.clone();
+        let Config { id, name, address, generation, tags, keyring, label, timing, seed, .. } = config;
         let identity = Identity { id, address, generation, renewal: 0 };
         let rumours = Rumours::default();
         let swim = Swim::new(identity, timing.clone(), rng(seed, &identity, b"swim"), rumours.clone());
@@ -183,9 +192,13 @@ impl Gossip {
             fetch_is_set: false,
             reach_is_set: false,
             sync_is_set: false,
+            pass_on_is_set: false,
+            passed_on_at: now,
             outbid_at: None,
             outputs: VecDeque::new(),
             counters: BTreeMap::new(),
+            #[cfg(feature = "planted-bugs")]
+            without,
             me,
             rng,
             timing,
@@ -245,11 +258,11 @@ impl Gossip {
         }
         match message {
             GossipMessage::PushPull(mut state) => {
-                let exchange = state.exchange;
+                let (exchange, parts) = (state.exchange, state.parts);
                 let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
                     let events = self.exchange_events(now, events);
-                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange) });
+                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange, parts) });
                     self.answer_message(from, answer);
                 }
             }
@@ -270,6 +283,7 @@ impl Gossip {
             }
             GossipMessage::Ping(ping) => self.answer_stream_ping(from, ping),
             GossipMessage::Ack(ack) => self.take_stream_ack(now, from, ack),
+            GossipMessage::Digest(digest) => self.compare(now, from, &digest),
         }
     }
 
@@ -347,8 +361,7 @@ impl Gossip {
         self.count_error(spread);
         // One member hears it on a road that loses nothing.
         if let Some(other) = self.random_living() {
-            let mut goodbye = self.state(now, 0);
-            goodbye.members.truncate(1);
+            let goodbye = self.state(now, 0, Parts::of([]));
             self.send_message(other, GossipMessage::PushPullReply(goodbye));
             self.leave_round(now);
         } else {
@@ -430,9 +443,7 @@ impl Gossip {
             Due::PushPull => self.push_pull(now),
             Due::Sync => {
                 self.sync_is_set = false;
-                if let Some(other) = self.random_living() {
-                    self.ask(now, other);
-                }
+                self.offer_digest(now);
             }
             Due::Reconnect => self.reconnect(now),
             Due::Join => self.join_round(now),
@@ -441,6 +452,7 @@ impl Gossip {
             Due::Nack(relay) => self.nack(relay),
             Due::Reach => self.reach(now),
             Due::News => return self.news_round(now),
+            Due::PassOn => self.pass_on(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }
@@ -449,11 +461,9 @@ impl Gossip {
 
     /// Anti-entropy with one random living member, with a failed one in case only we think so, and with a seed that is not there.
     fn push_pull(&mut self, now: Time) {
-        if let Some(living) = self.random_living() {
-            self.ask(now, living);
-        }
+        self.offer_digest(now);
         if let Some(failed) = self.table.failed().choose(&mut self.rng) {
-            self.ask(now, failed);
+            self.ask(now, failed, Parts::ALL);
         }
         // A seed that is no member may be in an island of its own, whose members found each other and nobody else.
         let members: BTreeSet<SocketAddr> = self.table.living().map(|identity| identity.address).collect();
@@ -471,7 +481,7 @@ impl Gossip {
         // A suspicion from a time when this agent was cut off: the suspect never heard of it, and foca's timer for it ended with the old
         // identity. Told directly, it refutes.
         for suspect in self.suspects.iter().map(|(identity, _)| *identity).take(CALLS).collect::<Vec<_>>() {
-            self.ask(now, suspect);
+            self.ask(now, suspect, Parts::of([suspect.id]));
         }
         self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
     }
@@ -487,17 +497,12 @@ impl Gossip {
         }
     }
 
-    /// Asks for records of members that are only known to live: some of these themselves, and somebody else in case they cannot be reached.
+    /// Asks for records of members that are only known to live: one of these itself, and somebody else, who probably knows all of them.
     fn fetch(&mut self, now: Time) {
         self.fetch_is_set = false;
-        let mut asked = self.table.nameless().sample(&mut self.rng, FETCHES);
-        if asked.is_empty() {
-            return;
-        }
-        asked.extend(self.random_living());
-        for member in asked {
-            self.ask(now, member);
-        }
+        let Some(nameless) = self.table.nameless().choose(&mut self.rng) else { return };
+        self.ask(now, nameless, Parts::of([nameless.id]));
+        self.offer_digest(now);
         self.fetch_is_set = true;
         self.timers.set(now + Duration::from_secs(1), Due::Fetch);
     }
@@ -536,9 +541,11 @@ impl Gossip {
 
     /// Brings the view up to what SWIM and the rumours now say. Called after each of them was touched.
     pub(crate) fn settle(&mut self, now: Time) {
-        self.take_rumours(now);
-        self.take_words();
+        let heard = self.take_rumours(now) | self.take_words();
         let changed = self.flush(now);
+        if heard || changed {
+            self.pass_on_soon(now);
+        }
         let suspects = self.swim.suspects();
         if changed || suspects != self.suspects {
             self.suspects = suspects;
@@ -552,12 +559,15 @@ impl Gossip {
         }
     }
 
-    fn take_rumours(&mut self, now: Time) {
+    /// Returns whether there was any of another.
+    fn take_rumours(&mut self, now: Time) -> bool {
+        let mut heard = false;
         while let Some(rumour) = self.rumours.take() {
             if rumour.id() == self.me.id {
                 self.meet_own_rumour(now, &rumour);
                 continue;
             }
+            heard = true;
             match rumour {
                 Rumour::Record { id, record } => self.table.learn(now, id, record),
                 Rumour::Leave { id, stamp, prune } => {
@@ -570,6 +580,23 @@ impl Gossip {
                 }
             }
         }
+        heard
+    }
+
+    /// News does not wait for the next interval at each hand that it passes through. Once in an interval: what follows closely goes with it.
+    fn pass_on_soon(&mut self, now: Time) {
+        if self.phase == Phase::Running && !std::mem::replace(&mut self.pass_on_is_set, true) {
+            // A crowd that hears the same does not speak in the same moment.
+            let wait = (self.timing.gossip_interval / 8).mul_f64(self.rng.random::<f64>());
+            let at = (now + wait).max(self.passed_on_at + self.timing.gossip_interval);
+            self.timers.set(at, Due::PassOn);
+        }
+    }
+
+    fn pass_on(&mut self, now: Time) {
+        self.pass_on_is_set = false;
+        self.passed_on_at = now;
+        self.gossip_now();
     }
 
     /// Somebody speaks in our name: a former life that the wall clock hides, or an operator who takes us for dead. An echo of our own
@@ -617,7 +644,8 @@ impl Gossip {
                 Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
                 Effect::AfterProbe(length, timer) => {
                     self.probes.is_paced_by(&timer);
-                    self.timers.set(now + self.health.stretch(length), Due::Swim(timer));
+                    let length = if self.lacks(Part::LocalHealth) { length } else { self.health.stretch(length) };
+                    self.timers.set(now + length, Due::Swim(timer));
                 }
                 Effect::ProbeFailed(identity, incarnation) => self.failed_probes.push((identity, incarnation)),
                 Effect::Changed => changed = true,
@@ -650,7 +678,7 @@ impl Gossip {
             let forgotten = self.swim.forget(former);
             self.count_error(forgotten);
         }
-        let failed_before = self.table.failed().count();
+        let (failed_before, living_before) = (self.table.failed().count(), self.table.living().count());
         let mut refused = 0;
         for member in self.swim.members() {
             if !self.table.observe(now, *member.id(), member.state()) {
@@ -663,6 +691,10 @@ impl Gossip {
         if self.table.failed().count() < failed_before {
             // Perhaps the end of a partition: what each side missed is in the full state.
             self.sync_soon(now);
+        } else if self.table.living().count() > living_before {
+            // Who joins in a crowd is told to few before the crowd is there, and forgotten by some.
+            let members = u32::try_from(self.swim.alive() + 1).unwrap_or(u32::MAX);
+            self.sync_after(now, self.timing.gossip_interval * members.ilog2());
         }
         if !self.fetch_is_set && self.table.nameless().next().is_some() {
             // Its record is probably on its way in the next rounds of gossip.
@@ -673,10 +705,15 @@ impl Gossip {
     }
 
     fn sync_soon(&mut self, now: Time) {
+        self.sync_after(now, Duration::ZERO);
+    }
+
+    /// Compares what is known with another's, once news has had this time to spread.
+    fn sync_after(&mut self, now: Time, at_least: Duration) {
         if !self.sync_is_set {
             self.sync_is_set = true;
             let wait = self.timing.probe_period.mul_f64(self.rng.random::<f64>());
-            self.timers.set(now + wait, Due::Sync);
+            self.timers.set(now + at_least + wait, Due::Sync);
         }
     }
 
@@ -721,20 +758,20 @@ impl Gossip {
         self.outputs.push_back(Output::Message { to, message });
     }
 
-    fn ask(&mut self, now: Time, other: Identity) {
+    fn ask(&mut self, now: Time, other: Identity, parts: Parts) {
         self.exchange += 1;
-        let state = self.state(now, self.exchange);
+        let state = self.state(now, self.exchange, parts);
         self.send_message(other, GossipMessage::PushPull(state));
     }
 
     fn ask_seed(&mut self, now: Time, address: SocketAddr) {
         self.exchange += 1;
         self.seeds.asked(self.exchange, address);
-        let message = GossipMessage::PushPull(self.state(now, self.exchange));
+        let message = GossipMessage::PushPull(self.state(now, self.exchange, Parts::ALL));
         self.outputs.push_back(Output::Message { to: Destination { id: None, address }, message });
     }
 
-    fn random_living(&mut self) -> Option<Identity> {
+    pub(crate) fn random_living(&mut self) -> Option<Identity> {
         self.table.living().choose(&mut self.rng)
     }
 

@@ -6,6 +6,7 @@ mod world;
 
 use proptest::prelude::*;
 use quorate_gossip::{Gossip, Keyring, Output};
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{
     GossipMessage, Liveness, MAX_PUSH_PULL, MemberRecord, MemberState, PushPull, RecentEvents, Stamp,
 };
@@ -196,7 +197,7 @@ proptest! {
             left: left.then_some(Stamp { generation, version: renewal + 1 }),
             pruned: left && generation % 2 == 0,
         }).collect();
-        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, events: RecentEvents::default() };
+        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, parts: Parts::ALL, events: RecentEvents::default() };
         let message = if reply { GossipMessage::PushPullReply(state) } else { GossipMessage::PushPull(state) };
         world.with(0, |gossip| gossip.handle_message(now, Origin { id: node_id(1), address: address(1) }, message));
         for (_, gossip) in world.running() {
@@ -235,6 +236,7 @@ fn streams_of_other_clusters_and_of_ourselves() {
             exchange: 1,
             label: label.to_owned(),
             members: vec![stranger.clone(); members],
+            parts: Parts::ALL,
             events: RecentEvents::default(),
         })
     };

@@ -15,6 +15,7 @@
 //! [`Rumour`]s. Over streams travels the full state, as a [`GossipMessage`] with named fields.
 
 use super::WireError;
+use super::digest::{Digest, Parts};
 use crate::{NodeId, UserEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -296,6 +297,8 @@ pub enum GossipMessage {
     Ping(StreamPing),
     /// The answer to a [`GossipMessage::Ping`].
     Ack(StreamAck),
+    /// What the sender knows, in short. Answered by a [`GossipMessage::PushPull`] about what differs, and not at all where nothing does.
+    Digest(Digest),
 }
 
 /// A probe over a stream.
@@ -331,6 +334,9 @@ pub struct PushPull {
     pub label: String,
     /// The members it knows, itself first; at most [`MAX_PUSH_PULL`].
     pub members: Vec<MemberState>,
+    /// Of which parts these are all it knows. The answer is about the same parts.
+    #[serde(default, skip_serializing_if = "Parts::is_all")]
+    pub parts: Parts,
     /// Which events it heard lately.
     #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
     pub events: RecentEvents,
@@ -496,6 +502,7 @@ mod tests {
             exchange: 77,
             label: "dc1".to_owned(),
             members: vec![alive, left],
+            parts: Parts::ALL,
             events: RecentEvents::default(),
         };
         let message = Message::Gossip(GossipMessage::PushPull(state));
