@@ -10,7 +10,7 @@
 //! | another's verdict | is weighed here before foca takes it as final: [`Gossip::weigh`] |
 //! | local health | `health.rs`; stretches the waits of probes |
 //! | nacks | whoever was asked to help and got no answer in 80 % of the probe's timeout says so |
-//! | fallback | when the direct probe times out, the same question goes over a stream |
+//! | fallback | a suspect that has not refuted by half of the shortest time is asked over a stream by those who accused it first |
 //! | own pause | the shell hands in what waited in the sockets first; then all timers and suspicions move by the pause |
 
 use crate::codec::Codec;
@@ -227,6 +227,7 @@ impl Gossip {
             if self.suspicions.accuse_by(now, &identity, incarnation, probe) {
                 self.suspicions.accuse(now, &identity, incarnation, self.me.id);
                 self.accuse(&identity, incarnation);
+                self.timers.set(now + self.patience().shortest / 2, Due::AskByStream(identity.id));
             }
             self.arm(now, identity.id);
         }
@@ -287,14 +288,10 @@ impl Gossip {
 
     /// Takes note of a timer of foca's that is due.
     pub(crate) fn note_swim_timer(&mut self, now: Time, timer: &SwimTimer) {
-        match timer {
-            SwimTimer::ProbeRandomMember(token) => {
-                if let Some(probe) = self.probes.ended_by(*token) {
-                    self.probe_ended(now, probe);
-                }
-            }
-            SwimTimer::SendIndirectProbe { probed_id, .. } => self.direct_probe_ended(probed_id),
-            _ => {}
+        if let SwimTimer::ProbeRandomMember(token) = timer
+            && let Some(probe) = self.probes.ended_by(*token)
+        {
+            self.probe_ended(now, probe);
         }
     }
 
@@ -327,37 +324,44 @@ impl Gossip {
         }
     }
 
-    /// The direct probe had its time: the same question goes over a stream.
-    fn direct_probe_ended(&mut self, target: &Identity) {
-        if !self.lacks(Part::Stream)
-            && let Some(probe) = self.probes.ask_by_stream(target)
-        {
-            let Identity { generation, renewal, .. } = *target;
-            let ping = StreamPing { probe: probe.number, generation, renewal };
-            self.send_message(*target, GossipMessage::Ping(ping));
+    /// Half of the shortest time is over, and the suspect has not refuted: it is asked on a road that loses nothing. Not sooner, because a handshake costs a
+    /// host that gets hardly any CPU more than all of its probes.
+    pub(crate) fn ask_by_stream(&mut self, id: NodeId) {
+        if self.lacks(Part::Stream) {
+            return;
+        }
+        if let Some(suspicion) = self.suspicions.ask_by_stream(id, self.me.id) {
+            let (suspect, incarnation) = (suspicion.identity, suspicion.incarnation);
+            let Identity { generation, renewal, .. } = suspect;
+            self.send_message(suspect, GossipMessage::Ping(StreamPing { generation, renewal, incarnation }));
         }
     }
 
-    /// Answers a probe over a stream; an earlier life of ours is not here any more.
-    pub(crate) fn answer_stream_ping(&mut self, from: Origin, ping: StreamPing) {
+    /// Answers a probe over a stream, with a refutation if it is this life that is suspected.
+    pub(crate) fn answer_stream_ping(&mut self, now: Time, from: Origin, ping: StreamPing) {
+        let own = *self.swim.identity();
+        if (ping.generation, ping.renewal) == (own.generation, own.renewal) {
+            let suspect = foca::Member::new(own, ping.incarnation, State::Suspect);
+            let applied = self.swim.apply(vec![suspect], Spread::Yes);
+            self.count_error(applied);
+            self.settle(now);
+        }
         let Identity { generation, renewal, .. } = *self.swim.identity();
-        let ack = StreamAck { probe: ping.probe, generation, renewal, incarnation: self.incarnation };
+        let ack = StreamAck { generation, renewal, incarnation: self.incarnation };
         self.answer_message(from, GossipMessage::Ack(ack));
     }
 
-    /// A probe over a stream was answered: the member is alive, if it is the one that was asked for.
+    /// A probe over a stream was answered: that life of the member is alive, whether it is the one that was asked for or a later one.
     pub(crate) fn take_stream_ack(&mut self, now: Time, from: Origin, ack: StreamAck) {
-        let asked = self.probes.own().filter(|probe| {
-            let Identity { id, generation, renewal, .. } = probe.target;
-            probe.by_stream
-                && probe.number == ack.probe
-                && (id, generation, renewal) == (from.id, ack.generation, ack.renewal)
-        });
-        let Some(target) = asked.map(|probe| probe.target) else { return self.count("message_unasked_ack") };
-        self.probes.answer(from.id, ack.probe);
+        let asked = self.suspicions.get(from.id).filter(|suspicion| suspicion.by_stream);
+        let Some(suspect) = asked.map(|suspicion| suspicion.identity) else {
+            return self.count("message_unasked_ack");
+        };
+        let StreamAck { generation, renewal, incarnation } = ack;
         self.count("probe_answered_by_stream");
-        let taken = self.swim.answered(target, ack.incarnation, ack.probe);
-        self.count_error(taken);
+        let alive = foca::Member::new(Identity { generation, renewal, ..suspect }, incarnation, State::Alive);
+        let applied = self.swim.apply(vec![alive], Spread::Yes);
+        self.count_error(applied);
         self.settle(now);
     }
 

@@ -116,7 +116,7 @@ impl Gossip {
                 ago: now.since(*at),
                 helpers: count(probe.helpers.len()),
                 nacks: count(probe.nacks.len()),
-                by_stream: probe.by_stream,
+                by_stream: of.by_stream,
             }),
             told_by: of.told.as_ref().map(accuser),
             verdict_in: ended.is_none().then(|| of.deadline(patience)).flatten().map(|at| at.since(now)),

@@ -141,6 +141,8 @@ pub(crate) enum Due {
     Fetch,
     /// A suspicion has lasted its time.
     Verdict(NodeId),
+    /// A suspect that we accuse has not refuted.
+    AskByStream(NodeId),
     /// Nobody answers us: somebody is to be reached.
     Reach,
     /// A member that we were asked to probe has not answered.
@@ -281,7 +283,7 @@ impl Gossip {
                     }
                 }
             }
-            GossipMessage::Ping(ping) => self.answer_stream_ping(from, ping),
+            GossipMessage::Ping(ping) => self.answer_stream_ping(now, from, ping),
             GossipMessage::Ack(ack) => self.take_stream_ack(now, from, ack),
             GossipMessage::Digest(digest) => self.compare(now, from, &digest),
         }
@@ -449,6 +451,7 @@ impl Gossip {
             Due::Join => self.join_round(now),
             Due::Fetch => self.fetch(now),
             Due::Verdict(id) => self.judge_suspect(now, id),
+            Due::AskByStream(id) => self.ask_by_stream(id),
             Due::Nack(relay) => self.nack(relay),
             Due::Reach => self.reach(now),
             Due::News => return self.news_round(now),

@@ -21,8 +21,6 @@ pub(crate) struct Probe {
     pub(crate) helpers: BTreeSet<NodeId>,
     /// Which of them said that they got no answer either.
     pub(crate) nacks: BTreeSet<NodeId>,
-    /// Whether it was asked over a stream as well.
-    pub(crate) by_stream: bool,
     pub(crate) answered: bool,
 }
 
@@ -44,11 +42,6 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// The probe of ours that is under way.
-    pub(crate) const fn own(&self) -> Option<&Probe> {
-        self.own.as_ref()
-    }
-
     /// Takes note of a timer that foca sets.
     pub(crate) fn is_paced_by(&mut self, timer: &SwimTimer) {
         if let SwimTimer::ProbeRandomMember(token) = timer {
@@ -70,7 +63,6 @@ impl Probes {
                     number,
                     helpers: BTreeSet::new(),
                     nacks: BTreeSet::new(),
-                    by_stream: false,
                     answered: false,
                 });
             }
@@ -115,13 +107,6 @@ impl Probes {
         if let Some(probe) = self.under_way(from, number) {
             probe.answered = true;
         }
-    }
-
-    /// The direct probe of `target` got no answer in time. Returns the probe if it is now to be asked over a stream.
-    pub(crate) fn ask_by_stream(&mut self, target: &Identity) -> Option<&Probe> {
-        let probe = self.own.as_mut().filter(|probe| probe.target == *target && !probe.answered && !probe.by_stream)?;
-        probe.by_stream = true;
-        Some(probe)
     }
 
     /// Whether the subject of a relayed probe has not answered; it is forgotten by this.

@@ -43,6 +43,8 @@ pub(crate) struct Suspicion {
     pub(crate) accusers: Vec<(NodeId, Time)>,
     /// Our own probe that failed, and when it did.
     pub(crate) own: Option<(Probe, Time)>,
+    /// Whether we asked it over a stream as well.
+    pub(crate) by_stream: bool,
     /// Who holds it for failed, and since when we know.
     pub(crate) told: Option<(NodeId, Time)>,
     /// When the timer that is set for it fires.
@@ -82,7 +84,16 @@ impl Patience {
 
 impl Suspicion {
     fn new(now: Time, identity: Identity, incarnation: u16) -> Suspicion {
-        Suspicion { identity, incarnation, since: now, accusers: Vec::new(), own: None, told: None, armed: None }
+        Suspicion {
+            identity,
+            incarnation,
+            since: now,
+            accusers: Vec::new(),
+            own: None,
+            by_stream: false,
+            told: None,
+            armed: None,
+        }
     }
 
     fn is_of(&self, identity: &Identity, incarnation: u16) -> bool {
@@ -163,6 +174,14 @@ impl Suspicions {
         is_new
     }
 
+    /// Whether this member, one of the first accusers, is now to ask the suspect over a stream: only they do, so that a suspect that is starved is not kept busy
+    /// by handshakes.
+    pub(crate) fn ask_by_stream(&mut self, id: NodeId, own: NodeId) -> Option<&Suspicion> {
+        let suspicion = self.open.get_mut(&id)?;
+        let is_ours = suspicion.accusers.iter().any(|(accuser, _)| *accuser == own);
+        (is_ours && !std::mem::replace(&mut suspicion.by_stream, true)).then_some(suspicion)
+    }
+
     /// Somebody holds it for failed.
     pub(crate) fn tell(&mut self, now: Time, identity: &Identity, incarnation: u16, by: NodeId) {
         if let Some(suspicion) = self.of(identity, incarnation)
@@ -229,14 +248,7 @@ mod tests {
     }
 
     fn probe(target: u8) -> Probe {
-        Probe {
-            target: identity(target),
-            number: 1,
-            helpers: [].into(),
-            nacks: [].into(),
-            by_stream: true,
-            answered: false,
-        }
+        Probe { target: identity(target), number: 1, helpers: [].into(), nacks: [].into(), answered: false }
     }
 
     fn at(ms: u64) -> Time {

@@ -165,15 +165,6 @@ impl Swim {
         self.members().find(|member| member.id().id == id)
     }
 
-    /// A probe was answered by another way than packets.
-    pub(crate) fn answered(&mut self, by: Identity, incarnation: u16, probe: u8) -> Result<(), &'static str> {
-        let header =
-            Header { src: by, src_incarnation: incarnation, dst: *self.foca.identity(), message: Message::Ack(probe) };
-        let mut packet = Vec::with_capacity(2 * Identity::MAX_LEN + 4);
-        Codec.encode_header(&header, &mut packet).map_err(|_| "packet_malformed")?;
-        self.handle_packet(&packet)
-    }
-
     /// A packet to one member with just these suspicions and words; it may be the suspect itself.
     pub(crate) fn letter(
         &self,

@@ -293,7 +293,7 @@ pub enum GossipMessage {
         /// They; at most [`MAX_EVENTS`].
         events: Vec<UserEvent>,
     },
-    /// Is this life of the receiver there? Asked when datagrams to it, or from it, may be lost.
+    /// This life of the receiver is suspected: is it there? Asked when datagrams to it, or from it, may be lost.
     Ping(StreamPing),
     /// The answer to a [`GossipMessage::Ping`].
     Ack(StreamAck),
@@ -304,19 +304,17 @@ pub enum GossipMessage {
 /// A probe over a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPing {
-    /// Ties the answer to the question; the asker's number.
-    pub probe: u8,
     /// The generation of the member that is asked for.
     pub generation: u64,
     /// Its renewal.
     pub renewal: u32,
+    /// Which incarnation of it is suspected; it answers with a higher one.
+    pub incarnation: u16,
 }
 
 /// The answer to a [`StreamPing`]: the member that is there, which may be a later life of the one that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamAck {
-    /// As in the question.
-    pub probe: u8,
     /// The generation of the member that answers.
     pub generation: u64,
     /// Its renewal.

@@ -132,8 +132,8 @@ mod tests {
             accuser: NodeId([2; 16]),
         });
         let nack = ProbeWord::Nack(Nack { subject: NodeId([1; 16]), probe: 9 });
-        let ping = GossipMessage::Ping(StreamPing { probe: 9, generation: 1_700_000_000_000, renewal: 3 });
-        let ack = StreamAck { probe: 9, generation: 1_700_000_000_000, renewal: 3, incarnation: 5 };
+        let ping = GossipMessage::Ping(StreamPing { generation: 1_700_000_000_000, renewal: 3, incarnation: 4 });
+        let ack = StreamAck { generation: 1_700_000_000_000, renewal: 3, incarnation: 5 };
         let ack = Message::Gossip(GossipMessage::Ack(ack));
         let written =
             [accusation.encode(), nack.encode(), Message::Gossip(ping).encode(), ack.encode()].map(|bytes| hex(&bytes));
