@@ -1,7 +1,7 @@
 //! Running an agent from its arguments to its end.
 
 use crate::clock::{Clock, wall_clock_millis};
-use crate::config::{self, Config, ConfigError, GossipProfile, Loaded};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::drive::{Command, Drive, End, Inbox, Outbox};
 use crate::engine_thread::EngineThread;
 use crate::front::Front;
@@ -11,7 +11,7 @@ use crate::quic::{self, Transport};
 use crate::{disk, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
-use quorate_gossip::{Keyring, Timing};
+use quorate_gossip::Keyring;
 use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -254,15 +254,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         version: VERSION.to_owned(),
         node_meta: config.node_meta.clone(),
         keyring: Keyring::from_secret(config.key.bytes()).context("the gossip key")?,
-        timing: Timing {
-            reap_after: config.reconnect_timeout,
-            ..match config.gossip_profile {
-                GossipProfile::Lan => Timing::lan(),
-                GossipProfile::LanCalm => Timing::lan_calm(),
-                GossipProfile::Wan => Timing::wan(),
-                GossipProfile::Local => Timing::local(),
-            }
-        },
+        timing: config.gossip_timing.clone(),
         join,
         server,
         definitions: config.services.clone(),

@@ -41,6 +41,7 @@ mod snapshot;
 mod table;
 mod tags;
 mod version;
+mod why;
 
 pub use command::{Surroundings, command_list, main, run};
 pub use dashes::normalise_dashes;

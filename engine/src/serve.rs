@@ -80,6 +80,7 @@ impl Engine {
         let Ask::Local(request) = job.request.ask else { return };
         let reply = match request {
             LocalRequest::Members => Reply::Members(self.gossip.members().cloned().collect()),
+            LocalRequest::Why { node } => self.why(now, &node),
             LocalRequest::Describe => Reply::Agent(Box::new(self.describe())),
             LocalRequest::Services => Reply::LocalServices(self.local.services().clone()),
             LocalRequest::Checks => Reply::LocalChecks(self.local.checks_as_rows()),

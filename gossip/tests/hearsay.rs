@@ -7,6 +7,7 @@ mod world;
 use quorate_gossip::MemberEventKind::{Failed, Refute, Suspect};
 use quorate_gossip::Output;
 use quorate_protocol::MemberStatus;
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull, RecentEvents};
 use quorate_protocol::wire::stream::Origin;
 use std::time::Duration;
@@ -30,8 +31,13 @@ fn state(n: usize, generation: u64, renewal: u32, liveness: Liveness) -> MemberS
 /// Agent 1 tells agent 0.
 fn tell(world: &mut World, member: MemberState) {
     let (now, from) = (world.now, Origin { id: node_id(1), address: address(1) });
-    let state =
-        PushPull { exchange: 0, label: "dc1".to_owned(), members: vec![member], events: RecentEvents::default() };
+    let state = PushPull {
+        exchange: 0,
+        label: "dc1".to_owned(),
+        members: vec![member],
+        parts: Parts::ALL,
+        events: RecentEvents::default(),
+    };
     world.with(0, |gossip| gossip.handle_message(now, from, GossipMessage::PushPullReply(state)));
 }
 
@@ -100,6 +106,7 @@ fn that_one_we_hold_down_is_alive_makes_us_call_it() {
         exchange: 0,
         label: "dc1".to_owned(),
         members,
+        parts: Parts::ALL,
         events: RecentEvents::default(),
     });
     let gossip = world.agents[0].gossip.as_mut().expect("it runs");

@@ -15,6 +15,7 @@
 
 pub mod check;
 pub mod event;
+pub mod evidence;
 pub mod go;
 pub mod id;
 pub mod index;
@@ -36,6 +37,7 @@ pub mod write;
 
 pub use check::{Check, CheckDefinition, CheckKind, Status};
 pub use event::{AgentEvent, EventFilter, UserEvent};
+pub use evidence::{Accuser, Cause, Evidence, OwnPause, OwnProbe, SuspicionEvidence};
 pub use id::{EventId, NodeId, SessionId};
 pub use index::{LogIndex, Term};
 pub use kv::{Entry, KvRead, KvWrite, Lock, Page, Pair, Selection};

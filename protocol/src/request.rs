@@ -1,9 +1,9 @@
 //! What a front door may ask, and what it is told.
 
 use crate::{
-    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, LogIndex, Member, NodeId, OperatorRequest,
-    Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription, SnapshotRequest, Status,
-    Term, UserEvent, Wait, Write,
+    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, Evidence, LogIndex, Member, NodeId,
+    OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription,
+    SnapshotRequest, Status, Term, UserEvent, Wait, Write,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,11 @@ pub enum StatusRequest {
 pub enum LocalRequest {
     /// The members of its gossip pool: [`Reply::Members`].
     Members,
+    /// What led it to its present view of a member: [`Reply::Evidence`], or [`Refusal::NotFound`]. (An extension.)
+    Why {
+        /// The member's name or id.
+        node: String,
+    },
     /// Itself: [`Reply::Agent`].
     Describe,
     /// Its services: [`Reply::LocalServices`].
@@ -207,6 +212,8 @@ pub enum Reply {
     Datacenters(Vec<String>),
     /// The members, this agent among them.
     Members(Vec<Member>),
+    /// What led to the agent's view of a member.
+    Evidence(Box<Evidence>),
     /// User events.
     UserEvents(Vec<UserEvent>),
     /// What happened.

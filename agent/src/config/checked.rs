@@ -2,9 +2,11 @@
 
 use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
+use super::gossip::GossipLan;
 use super::keys::cut;
 use super::{ConfigError, File, GossipKey};
 use quorate_engine::SnapshotPolicy;
+use quorate_gossip::Timing;
 use quorate_protocol::go::format_duration;
 use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
 use quorate_protocol::{CheckDefinition, NodeId, Service};
@@ -55,7 +57,7 @@ pub struct Config {
     /// The key that secures all traffic between agents.
     pub key: GossipKey,
     /// How fast gossip is.
-    pub gossip_profile: GossipProfile,
+    pub gossip_timing: Timing,
     /// What ends with a graceful leave.
     pub leave: Leave,
     /// The largest value of a key, in bytes.
@@ -66,8 +68,6 @@ pub struct Config {
     pub txn_max_ops: usize,
     /// The shortest TTL that a session may have.
     pub session_ttl_min: Duration,
-    /// How long failed and left members are remembered, and failed ones called in case they live again.
-    pub reconnect_timeout: Duration,
     /// When a server writes its state down so that its log can be cut.
     pub snapshots: SnapshotPolicy,
     /// What is logged.
@@ -148,19 +148,6 @@ impl LogLevel {
             LogLevel::Error => "error",
         }
     }
-}
-
-/// How fast gossip is: which preset of timings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GossipProfile {
-    /// Hosts in one datacenter.
-    Lan,
-    /// Hosts in one datacenter that are often too busy to answer at once: slower to accuse.
-    LanCalm,
-    /// Hosts far apart.
-    Wan,
-    /// Agents on one machine, and tests.
-    Local,
 }
 
 /// Consul's: over a long weekend.
@@ -250,7 +237,7 @@ impl Config {
             retry_join: checks.join("retry_join", &file.retry_join, ports.serf_lan)?,
             retry_interval: checks.retry_interval(file.retry_interval)?,
             key,
-            gossip_profile: checks.gossip_profile(file.gossip_profile)?,
+            gossip_timing: checks.gossip_timing(file.gossip_profile, file.gossip_lan, file.reconnect_timeout)?,
             leave: Leave {
                 on_interrupt: !file.skip_leave_on_interrupt.unwrap_or(server.is_some()),
                 on_terminate: file.leave_on_terminate.unwrap_or(server.is_none()),
@@ -259,7 +246,6 @@ impl Config {
             txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
             txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
             session_ttl_min: checks.session_ttl_min(file.session_ttl_min)?,
-            reconnect_timeout: checks.reconnect_timeout(file.reconnect_timeout)?,
             snapshots: checks.snapshots(file.raft_snapshot_threshold, file.raft_trailing_logs)?,
             log: Log { level: checks.log_level(file.log_level)?, json: file.log_json.unwrap_or(false) },
             services: file.services,
@@ -638,14 +624,21 @@ impl Checks {
         Ok(interval)
     }
 
-    fn gossip_profile(&self, word: Option<String>) -> Result<GossipProfile, ConfigError> {
-        match word.as_deref() {
-            None | Some("lan") => Ok(GossipProfile::Lan),
-            Some("lan-calm") => Ok(GossipProfile::LanCalm),
-            Some("wan") => Ok(GossipProfile::Wan),
-            Some("local") => Ok(GossipProfile::Local),
-            Some(other) => Err(self.refuse("gossip_profile", other, "use lan, lan-calm, wan or local")),
-        }
+    fn gossip_timing(
+        &self,
+        profile: Option<String>,
+        single: GossipLan,
+        reconnect_timeout: Option<Duration>,
+    ) -> Result<Timing, ConfigError> {
+        let profile = match profile.as_deref() {
+            None | Some("lan") => Timing::lan(),
+            Some("lan-calm") => Timing::lan_calm(),
+            Some("wan") => Timing::wan(),
+            Some("local") => Timing::local(),
+            Some(other) => return Err(self.refuse("gossip_profile", other, "use lan, lan-calm, wan or local")),
+        };
+        let timing = single.over(profile, |key, value, remedy| self.refuse(key, value, remedy))?;
+        Ok(Timing { reap_after: self.reconnect_timeout(reconnect_timeout)?, ..timing })
     }
 
     fn kv_max_value_size(&self, bytes: Option<i64>) -> Result<usize, ConfigError> {

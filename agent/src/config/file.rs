@@ -1,5 +1,6 @@
 //! What was written: Consul's configuration keys, all optional, checked for type only.
 
+use super::gossip::GossipLan;
 use super::keys::{Keys, Notes};
 use super::{ConfigError, definition, restrictions};
 use quorate_protocol::{CheckDefinition, Service};
@@ -77,6 +78,8 @@ pub struct File {
     pub skip_leave_on_interrupt: Option<bool>,
     /// How fast gossip is: a preset's name. Quorate's own key.
     pub gossip_profile: Option<String>,
+    /// `gossip_lan`: single timings of it.
+    pub gossip_lan: GossipLan,
     /// `services` and `service`.
     pub services: Vec<(Service, Vec<CheckDefinition>)>,
     /// `checks` and `check`.
@@ -196,6 +199,7 @@ impl File {
             leave_on_terminate,
             skip_leave_on_interrupt,
             gossip_profile,
+            gossip_lan,
             services,
             checks,
             origins,
@@ -232,6 +236,7 @@ impl File {
         set(&mut self.leave_on_terminate, leave_on_terminate);
         set(&mut self.skip_leave_on_interrupt, skip_leave_on_interrupt);
         set(&mut self.gossip_profile, gossip_profile);
+        self.gossip_lan.overlay(gossip_lan);
         self.services.extend(services);
         self.checks.extend(checks);
         self.origins.extend(origins);
@@ -276,7 +281,7 @@ impl DnsConfig {
     }
 }
 
-fn set<T>(earlier: &mut Option<T>, later: Option<T>) {
+pub(super) fn set<T>(earlier: &mut Option<T>, later: Option<T>) {
     if later.is_some() {
         *earlier = later;
     }
@@ -322,7 +327,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "enable_syslog",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
-    "gossip_lan",
     "gossip_wan",
     "key_file",
     "license_path",
@@ -416,6 +420,7 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         leave_on_terminate: keys.switch("leave_on_terminate")?,
         skip_leave_on_interrupt: keys.switch("skip_leave_on_interrupt")?,
         gossip_profile: keys.text("gossip_profile")?,
+        gossip_lan: keys.object("gossip_lan", GossipLan::read)?.unwrap_or_default(),
         services: keys.objects("services", definition::service)?,
         checks: keys.objects("checks", definition::check)?,
         ..File::default()

@@ -21,12 +21,13 @@ pub mod checked;
 pub mod definition;
 pub mod file;
 pub mod flags;
+pub mod gossip;
 pub mod key;
 pub mod keys;
 pub mod restrictions;
 
 pub use address::{Host, JoinAddress};
-pub use checked::{Config, Dns, GossipProfile, Leave, Log, LogLevel, Server};
+pub use checked::{Config, Dns, Leave, Log, LogLevel, Server};
 pub use file::File;
 pub use flags::Flags;
 pub use key::GossipKey;

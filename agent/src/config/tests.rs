@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use quorate_gossip::Timing;
 use quorate_protocol::{CheckKind, Status};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -65,9 +66,25 @@ fn the_line_of_the_gossip_bench() {
     assert_eq!(config.gossip.to_string(), "127.0.1.8:7946");
     assert_eq!(config.http, ["127.0.1.8:8500".parse().unwrap()]);
     assert_eq!(config.dns_listen, []);
-    assert_eq!(config.gossip_profile, GossipProfile::LanCalm);
+    assert_eq!(config.gossip_timing, Timing::lan_calm());
     assert_eq!(config.key.bytes(), b"quorate-bench-key-of-32-bytes!!!");
     assert_eq!(config.retry_join, [JoinAddress { host: "127.0.1.2".to_owned(), port: 7946 }]);
+}
+
+#[test]
+fn single_timings_of_gossip_lie_over_the_profile() {
+    let lan =
+        r#"{"gossip_lan": {"probe_interval": "1s", "suspicion_mult": 5, "gossip_nodes": 4, "retransmit_mult": 8}}"#;
+    let Loaded { config, warnings } = both("-dev -gossip-profile lan-calm", lan).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let expected = Timing {
+        probe_period: Duration::from_secs(1),
+        suspicion_periods: 5,
+        gossip_fanout: 4,
+        transmissions: 8,
+        ..Timing::lan_calm()
+    };
+    assert_eq!(config.gossip_timing, expected);
 }
 
 #[test]
@@ -283,6 +300,16 @@ fn refusals_name_the_key_the_value_the_place_and_the_remedy() {
     refused("-dev -retry-join provider=aws", "{}", &["retry_join is 'provider=aws' (by -retry-join)", "host names"]);
     refused("-dev -join a:b", "{}", &["start_join is 'a:b' (by -join)", "1 to 65535"]);
     refused("-dev -retry-interval 1ms", "{}", &["retry_interval is 1ms (by -retry-interval)", "1s or more"]);
+    for (lan, said) in [
+        (r#"{"probe_interval": "10ms"}"#, ["gossip_lan.probe_interval is 10ms (in a.json)", "100ms to 1m0s"]),
+        (r#"{"probe_interval": "300ms"}"#, ["gossip_lan.probe_timeout is 200ms", "150ms, half of the probe interval"]),
+        (r#"{"gossip_interval": "1m"}"#, ["gossip_lan.gossip_interval is 1m0s", "100ms is this profile's"]),
+        (r#"{"gossip_nodes": 0}"#, ["gossip_lan.gossip_nodes is 0", "use 1 to 16; 3 is"]),
+        (r#"{"suspicion_mult": 41}"#, ["gossip_lan.suspicion_mult is 41", "use 1 to 40"]),
+        (r#"{"retransmit_mult": -1}"#, ["gossip_lan.retransmit_mult is -1", "use 1 to 16"]),
+    ] {
+        refused("-dev", &format!(r#"{{"gossip_lan": {lan}}}"#), &said);
+    }
     refused("-dev -gossip-profile fast", "{}", &["gossip_profile is fast (by -gossip-profile)", "lan-calm"]);
     refused("-dev -log-level loud", "{}", &["log_level is loud (by -log-level)", "trace, debug"]);
     refused(

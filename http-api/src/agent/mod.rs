@@ -4,6 +4,7 @@ mod check;
 mod events;
 mod health;
 mod service;
+mod why;
 
 use crate::call::{Call, Door};
 use crate::error::Error;
@@ -24,6 +25,7 @@ pub(crate) fn routes() -> Router<Door> {
     Router::new()
         .exactly("/v1/agent/self", methods().get(itself))
         .exactly("/v1/agent/members", methods().get(members))
+        .below(why::PATH, methods().get(why::why))
         .below(JOIN, methods().put(join))
         .exactly("/v1/agent/leave", methods().put(leave))
         .below(FORCE_LEAVE, methods().put(force_leave))

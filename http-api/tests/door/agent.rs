@@ -3,8 +3,9 @@
 use crate::fake::*;
 use quorate_protocol::check::HttpCheck;
 use quorate_protocol::{
-    AgentDescription, Check, CheckDefinition, CheckKind, LocalRequest, LogIndex, Member, MemberStatus, NodeId,
-    PeerDescription, RaftStatus, Refusal, Reply, Service, ServiceAddress, Status, Term, Weights,
+    Accuser, AgentDescription, Cause, Check, CheckDefinition, CheckKind, Evidence, LocalRequest, LogIndex, Member,
+    MemberStatus, NodeId, OwnPause, PeerDescription, RaftStatus, Refusal, Reply, Service, ServiceAddress, Status,
+    SuspicionEvidence, Term, Weights,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -85,6 +86,41 @@ async fn a_client_has_no_raft() {
     let body: Value = serde_json::from_str(&seen.body).unwrap();
     assert_eq!((&body["Config"]["Server"], &body["Stats"]["raft"]), (&json!(false), &Value::Null));
     assert_eq!(body["Stats"]["consul"], json!({"acl":"disabled","known_servers":"1","server":"false"}));
+}
+
+#[tokio::test]
+async fn why_a_member_is_as_it_is() {
+    let ago = Duration::from_millis;
+    let accuser = |id: u8, name: &str| Accuser { id: NodeId([id; 16]), name: name.to_owned(), ago: ago(2000) };
+    let evidence = Evidence {
+        id: NodeId([1; 16]),
+        name: "n2".to_owned(),
+        status: MemberStatus::Suspect,
+        since: ago(1500),
+        cause: Cause::Accused,
+        local_health: 1,
+        own_pause: Some(OwnPause { ago: ago(60_000), length: ago(4000) }),
+        suspicion: Some(SuspicionEvidence {
+            began: ago(1500),
+            ended: None,
+            incarnation: 3,
+            accusers: vec![accuser(5, "n5")],
+            confirmations_needed: 2,
+            shortest: ago(3010),
+            longest: ago(18_060),
+            own_probe: None,
+            told_by: None,
+            verdict_in: None,
+        }),
+    };
+    let seen = call("GET /v1/agent/members/why/n2", "", [Reply::Evidence(Box::new(evidence))]).await;
+    seen.answered(
+        200,
+        r#"{"ID":"01010101-0101-0101-0101-010101010101","Node":"n2","Status":"suspect","Since":"1.5s","Cause":"accused","LocalHealth":1,"OwnPause":{"Ago":"1m0s","Length":"4s"},"Suspicion":{"Began":"1.5s","Ended":null,"Incarnation":3,"Accusers":[{"ID":"05050505-0505-0505-0505-050505050505","Node":"n5","Ago":"2s"}],"ConfirmationsNeeded":2,"Shortest":"3.01s","Longest":"18.06s","OwnProbe":null,"ToldBy":null,"VerdictIn":null}}"#,
+    );
+    assert_eq!(seen.local(), &LocalRequest::Why { node: "n2".to_owned() });
+    let refused = Reply::Refused(Refusal::NotFound("there is no member \"n9\" here".to_owned()));
+    call("GET /v1/agent/members/why/n9", "", [refused]).await.answered(404, "there is no member \"n9\" here");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@
 //! [`Rumour`]s. Over streams travels the full state, as a [`GossipMessage`] with named fields.
 
 use super::WireError;
+use super::digest::{Digest, Parts};
 use crate::{NodeId, UserEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -292,6 +293,34 @@ pub enum GossipMessage {
         /// They; at most [`MAX_EVENTS`].
         events: Vec<UserEvent>,
     },
+    /// This life of the receiver is suspected: is it there? Asked when datagrams to it, or from it, may be lost.
+    Ping(StreamPing),
+    /// The answer to a [`GossipMessage::Ping`].
+    Ack(StreamAck),
+    /// What the sender knows, in short. Answered by a [`GossipMessage::PushPull`] about what differs, and not at all where nothing does.
+    Digest(Digest),
+}
+
+/// A probe over a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPing {
+    /// The generation of the member that is asked for.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+    /// Which incarnation of it is suspected; it answers with a higher one.
+    pub incarnation: u16,
+}
+
+/// The answer to a [`StreamPing`]: the member that is there, which may be a later life of the one that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAck {
+    /// The generation of the member that answers.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+    /// Its incarnation.
+    pub incarnation: u16,
 }
 
 /// The full state of one member's view (anti-entropy, as memberlist's push/pull).
@@ -303,6 +332,9 @@ pub struct PushPull {
     pub label: String,
     /// The members it knows, itself first; at most [`MAX_PUSH_PULL`].
     pub members: Vec<MemberState>,
+    /// Of which parts these are all it knows. The answer is about the same parts.
+    #[serde(default, skip_serializing_if = "Parts::is_all")]
+    pub parts: Parts,
     /// Which events it heard lately.
     #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
     pub events: RecentEvents,
@@ -468,6 +500,7 @@ mod tests {
             exchange: 77,
             label: "dc1".to_owned(),
             members: vec![alive, left],
+            parts: Parts::ALL,
             events: RecentEvents::default(),
         };
         let message = Message::Gossip(GossipMessage::PushPull(state));

@@ -11,11 +11,13 @@
 //! | an agent's own services and checks | [`local`] | version byte, MessagePack with named fields |
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
+pub mod digest;
 pub mod gossip;
 pub mod hello;
 pub mod local;
 pub mod log;
 pub mod news;
+pub mod probe;
 pub mod stream;
 
 /// The lowest version of the wire that this build understands.
