@@ -15,9 +15,12 @@ pub fn log(notice: &Notice) {
             }
         }
         Notice::UserEvent { event } => {
-            let name: String =
-                event.name.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect();
-            info!(event = %"user", name = %name, ltime = event.ltime, bytes = event.payload.len(), "user event");
+            let (name, bytes) = (one_word(&event.name), event.payload.len());
+            info!(event = %"user", name = %name, ltime = event.ltime, bytes, "user event");
+        }
+        Notice::Query { query } => {
+            let (name, bytes) = (one_word(&query.question.name), query.question.payload.len());
+            info!(event = %"query", name = %name, ltime = query.ltime, bytes, "query");
         }
         Notice::Joined { address, members } => info!(%address, members, "joined through"),
         Notice::Bootstrapped { servers } => info!(servers = servers.len(), "made the first configuration of a cluster"),
@@ -50,4 +53,9 @@ pub fn log(notice: &Notice) {
         Notice::ReplicaDiffers { index } => error!(%index, "the servers' states differ: one of them drifted apart"),
         Notice::WriteRefused { what, why } => warn!(what, why, "the catalogue refused a write"),
     }
+}
+
+/// A name as a field that tools can read.
+fn one_word(name: &str) -> String {
+    name.chars().map(|c| if c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
 }

@@ -152,13 +152,34 @@ impl Client {
     pub(crate) fn get_stream(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Stream, Failure> {
         let request = self.prepared(self.http.get(self.url(path, query)));
         let request = request.config().timeout_global(None).timeout_per_read(Some(SILENCE)).build();
-        let response = request.call().map_err(|error| self.unreachable(doing, error))?;
+        self.streamed(doing, request.call())
+    }
+
+    fn streamed(
+        &self,
+        doing: &str,
+        outcome: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Stream, Failure> {
+        let response = outcome.map_err(|error| self.unreachable(doing, error))?;
         if response.status() != 200 {
             return Err(self.refused(doing, self.received(doing, Ok(response))?));
         }
         let unpacked = number(response.headers(), "x-quorate-snapshot-size");
         let body = Box::new(response.into_body().into_with_config().limit(u64::MAX).reader());
         Ok(Stream { unpacked, body })
+    }
+
+    /// Has something done whose answer comes bit by bit.
+    pub(crate) fn put_for_stream(
+        &self,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Stream, Failure> {
+        let request = self.prepared(self.http.put(self.url(path, query)));
+        let request = request.config().timeout_global(None).timeout_per_read(Some(SILENCE)).build();
+        self.streamed(doing, request.send(body))
     }
 
     /// Sets something that is too long to hold.

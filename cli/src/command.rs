@@ -3,8 +3,8 @@
 use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
 use crate::{
-    catalog, event, force_leave, info, join, keygen, kv, leave, lock, members, monitor, operator, session, snapshot,
-    tags, version,
+    catalog, event, force_leave, info, join, keygen, kv, leave, lock, members, monitor, operator, query, reachability,
+    session, snapshot, tags, version,
 };
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
@@ -58,7 +58,7 @@ pub fn run(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> i32 {
 pub fn command_list() -> String {
     let mut text = String::from("Usage: quorate <command> [<arguments>]\n\nCommands:\n");
     for (name, about) in all() {
-        text.push_str(&format!("    {name:10} {about}\n"));
+        text.push_str(&format!("    {name:12} {about}\n"));
     }
     text.push_str("\n`quorate <command> -help` explains one. To begin: `quorate agent -dev`.\n");
     text
@@ -67,7 +67,7 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 16] = [
+const COMMANDS: [(fn() -> Command, Run); 18] = [
     (catalog::command, catalog::run),
     (event::command, event::run),
     (force_leave::command, force_leave::run),
@@ -80,6 +80,8 @@ const COMMANDS: [(fn() -> Command, Run); 16] = [
     (members::command, members::run),
     (monitor::command, monitor::run),
     (operator::command, operator::run),
+    (query::command, query::run),
+    (reachability::command, reachability::run),
     (session::command, session::run),
     (snapshot::command, snapshot::run),
     (tags::command, tags::run),
@@ -237,6 +239,8 @@ mod tests {
             "members",
             "monitor",
             "operator",
+            "query",
+            "reachability",
             "session",
             "snapshot",
             "tags",

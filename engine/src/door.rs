@@ -3,7 +3,7 @@
 use quorate_gossip::MemberEventKind;
 use quorate_protocol::raft::SnapshotMeta;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
-use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Reply, Request, Status, Term, UserEvent};
+use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Query, Reply, Request, Status, Term, UserEvent};
 use quorate_raft::Persist;
 use quorate_store::SnapshotChunks;
 use std::net::SocketAddr;
@@ -139,6 +139,11 @@ pub enum Notice {
     UserEvent {
         /// It.
         event: UserEvent,
+    },
+    /// A query that is for this agent arrived.
+    Query {
+        /// It.
+        query: Query,
     },
     /// A join succeeded.
     Joined {

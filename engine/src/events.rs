@@ -1,13 +1,14 @@
-//! What happened lately: user events, and what became of members. Kept for those who follow it.
+//! What happened lately: user events, queries, and what became of members. Kept for those who follow it.
 
 use crate::Engine;
 use crate::door::{Notice, Output};
+use crate::expression::compile;
 use crate::source::Source;
 use bytes::Bytes;
 use quorate_gossip::FireError;
 use quorate_protocol::event::event_index;
 use quorate_protocol::{AgentEvent, EventFilter, LogIndex, Refusal, Reply, Service, Time, UserEvent, Wait};
-use regex_lite::{Regex, RegexBuilder};
+use regex_lite::Regex;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -17,8 +18,6 @@ const KEPT_USER_EVENTS: usize = 256;
 const KEPT: usize = 512;
 /// More than these do not wait at once.
 const MAX_WAITING: usize = 4096;
-/// A filter comes from another agent: what it makes of itself is bounded, in bytes.
-const REGEX_SIZE: usize = 64 * 1024;
 
 /// What happened lately, and who waits for more.
 #[derive(Debug, Default)]
@@ -194,14 +193,10 @@ struct Filter {
 impl Filter {
     /// The error is a sentence for whoever wrote the filter.
     fn new(filter: &EventFilter) -> Result<Filter, String> {
-        let part = |what: &str, expression: &str| {
-            let build = || RegexBuilder::new(expression).size_limit(REGEX_SIZE).build();
-            (!expression.is_empty()).then(build).transpose().map_err(|why| format!("invalid {what} filter: {why}"))
-        };
         Ok(Filter {
-            node: part("node", &filter.node)?,
-            service: part("service", &filter.service)?,
-            tag: part("tag", &filter.tag)?,
+            node: compile("node", &filter.node)?,
+            service: compile("service", &filter.service)?,
+            tag: compile("tag", &filter.tag)?,
         })
     }
 

@@ -30,6 +30,7 @@ mod config;
 mod describe;
 mod door;
 mod events;
+mod expression;
 mod forward;
 mod hashes;
 mod hold;
@@ -38,6 +39,7 @@ pub mod local;
 mod lock;
 mod membership;
 mod operator;
+mod queries;
 mod route;
 mod serve;
 mod server;
@@ -63,6 +65,7 @@ use hold::Holding;
 use local::Local;
 use lock::Locks;
 use membership::Joins;
+use queries::Queries;
 use quorate_gossip::Gossip;
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
@@ -93,6 +96,8 @@ pub struct Engine {
     joins: Joins,
     /// What happened lately, for those who follow it.
     happenings: Happenings,
+    /// Queries that are open.
+    queries: Queries,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
     ending: Ending,
@@ -122,6 +127,7 @@ impl Engine {
             locks: Locks::default(),
             joins: Joins::default(),
             happenings: Happenings::new(config.generation),
+            queries: Queries::default(),
             preferred_server: None,
             ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
@@ -187,6 +193,7 @@ impl Engine {
         self.time_out_timers(now);
         self.time_out_joins(now);
         self.time_out_happenings(now);
+        self.time_out_queries(now);
         self.time_out_local(now);
         self.time_out_leader(now);
         self.settle(now);
@@ -203,6 +210,7 @@ impl Engine {
             self.locks.deadline(),
             self.joins.deadline(),
             self.happenings.deadline(),
+            self.queries.deadline(),
             self.local.deadline(),
             self.ending.stop_at,
         ]

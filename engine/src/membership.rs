@@ -80,6 +80,8 @@ impl Engine {
                 }
                 quorate_gossip::Output::Event(event) => self.handle_member_event(now, event),
                 quorate_gossip::Output::UserEvent(event) => self.handle_user_event(event),
+                quorate_gossip::Output::Query(query) => self.handle_query(now, query),
+                quorate_gossip::Output::QueryReply(reply) => self.handle_query_reply(reply),
                 quorate_gossip::Output::Joined { address, members } => self.handle_joined(address, members),
             }
         }

@@ -99,6 +99,11 @@ impl Engine {
             LocalRequest::Happened { after, timeout } => {
                 return self.happened_after(now, job.source, after, timeout);
             }
+            LocalRequest::Query { question } => self.ask_members(now, question),
+            LocalRequest::Responses { query, after, timeout } => {
+                return self.responses(now, job.source, query, after, timeout);
+            }
+            LocalRequest::AnswerQuery { query, answer } => self.answer_query(now, query, answer),
             LocalRequest::ChangeTags { set, delete } => self.change_tags(now, set, &delete),
             LocalRequest::ForceLeave { name, prune } => self.force_leave(now, &name, prune),
             LocalRequest::RecoverQuorum => self.recover_quorum(now),

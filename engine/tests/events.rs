@@ -13,14 +13,6 @@ use quorate_protocol::{
 use std::collections::{BTreeMap, BTreeSet};
 use support::*;
 
-/// Clients, and no server anywhere.
-fn clients(count: u8) -> Agents {
-    let mut agents = Agents::default();
-    (1..=count).for_each(|number| agents.start(config(number, None)));
-    agents.pass(5 * SECOND);
-    agents
-}
-
 fn fire(name: &str, filter: EventFilter) -> Ask {
     Ask::Local(LocalRequest::FireEvent { name: name.into(), payload: "x".into(), filter })
 }
@@ -44,6 +36,7 @@ fn happened(reply: Option<Reply>) -> (Vec<(u64, String)>, u64, bool) {
     let name = |event: &AgentEvent| match event {
         AgentEvent::Member { kind, member } => format!("{kind} {}", member.name),
         AgentEvent::User(event) => format!("user {}", event.name),
+        AgentEvent::Query(query) => format!("query {}", query.question.name),
     };
     match reply {
         Some(Reply::Happened { events, last, missed }) => {
@@ -55,7 +48,7 @@ fn happened(reply: Option<Reply>) -> (Vec<(u64, String)>, u64, bool) {
 
 #[test]
 fn an_event_is_kept_by_those_whom_it_is_for() {
-    let mut agents = clients(3);
+    let mut agents = Agents::clients(3);
     agents.register(2, "web");
     let on = |node: &str, service: &str| EventFilter { node: node.into(), service: service.into(), tag: String::new() };
     for (name, filter) in [("all", on("", "")), ("third", on("3$", "")), ("web", on("", "^web$"))] {
@@ -79,7 +72,7 @@ fn an_event_is_kept_by_those_whom_it_is_for() {
 
 #[test]
 fn a_list_is_waited_for_until_it_is_another() {
-    let mut agents = clients(2);
+    let mut agents = Agents::clients(2);
     agents.ask(1, fire("a", EventFilter::default()));
     agents.pass(SECOND);
     let seen = event_index(&events(Some(agents.ask(2, list("a", None)))));
@@ -102,7 +95,7 @@ fn a_list_is_waited_for_until_it_is_another() {
 
 #[test]
 fn a_follower_is_told_everything_in_order_and_what_it_missed() {
-    let mut agents = clients(2);
+    let mut agents = Agents::clients(2);
     let ask = |after, timeout| Ask::Local(LocalRequest::Happened { after, timeout: timeout * SECOND });
     let (begun, last, missed) = happened(Some(agents.ask(1, ask(Some(0), 0))));
     assert!(missed, "nobody remembers what was before the start");
@@ -127,7 +120,7 @@ fn a_follower_is_told_everything_in_order_and_what_it_missed() {
 
 #[test]
 fn tags_change_at_run_time_and_the_agents_own_do_not() {
-    let mut agents = clients(2);
+    let mut agents = Agents::clients(2);
     let change = |set: &[(&str, &str)], delete: &[&str]| {
         let set: BTreeMap<String, String> = set.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         let delete: BTreeSet<String> = delete.iter().map(|key| (*key).into()).collect();
@@ -160,7 +153,7 @@ fn tags_change_at_run_time_and_the_agents_own_do_not() {
 
 #[test]
 fn the_failed_are_declared_gone_and_the_living_are_not() {
-    let mut agents = clients(3);
+    let mut agents = Agents::clients(3);
     let gone = |name: &str, prune| Ask::Local(LocalRequest::ForceLeave { name: name.into(), prune });
     agents.engines.remove(&3);
     agents.pass(30 * SECOND);

@@ -52,6 +52,10 @@ impl Events {
         self.memory.learn(event.ltime, event.id, event.clone())
     }
 
+    pub(crate) const fn clock(&self) -> u64 {
+        self.memory.clock()
+    }
+
     /// Takes in the clock of another.
     pub(crate) const fn witness(&mut self, clock: u64) -> bool {
         self.memory.witness(clock)
@@ -72,7 +76,7 @@ impl Events {
     pub(crate) fn summary(&self, others: Option<&RecentEvents>) -> RecentEvents {
         let differs = others.is_some_and(|others| others.digest != self.digest());
         let events = if differs { self.all() } else { Vec::new() };
-        RecentEvents { clock: self.memory.clock(), digest: self.digest(), events }
+        RecentEvents { clock: self.clock(), digest: self.digest(), events }
     }
 
     pub(crate) const fn digest(&self) -> u64 {

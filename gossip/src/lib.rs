@@ -4,7 +4,7 @@
 //!   datagrams ─▶ seal ─▶ swim (foca) ──▶ table ──▶ members(), events
 //!   streams ──▶ push_pull ──┤              ▲
 //!                           └▶ rumours ────┘
-//!   news: user events, in datagrams of their own and by push_pull
+//!   news: user events and queries, in datagrams of their own and by push_pull
 //!   seeds, timers: what is asked and done when nothing comes in
 //! ```
 //!
@@ -17,7 +17,8 @@
 //! | which number means what | [`Timing`] |
 //! | how liveness is found out | `swim.rs`, and the SWIM paper (Das, Gupta, Motivala, DSN 2002) |
 //! | when a member counts as joined, failed or left | `table.rs` |
-//! | how user events reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
+//! | how queries are asked and answered | `queries.rs` |
+//! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
 //! | what it looks like on the wire | [`quorate_protocol::wire::gossip`], `codec.rs` |
@@ -46,6 +47,7 @@ mod news;
 mod planted;
 mod probe;
 mod push_pull;
+mod queries;
 mod replay;
 mod rumours;
 mod seal;

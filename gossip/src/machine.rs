@@ -22,7 +22,7 @@ use quorate_protocol::wire::gossip::{
     GossipMessage, MAX_DATAGRAM, MemberRecord, PushPull, Rumour, Stamp, check_tags, kind,
 };
 use quorate_protocol::wire::stream::{Destination, Origin};
-use quorate_protocol::{Member, MemberStatus, NodeId, Time, UserEvent};
+use quorate_protocol::{Member, MemberStatus, NodeId, Query, QueryReply, Time, UserEvent};
 use rand::RngExt;
 use rand::seq::IteratorRandom;
 use rand_chacha::ChaCha8Rng;
@@ -60,6 +60,10 @@ pub enum Output {
     Event(MemberEvent),
     /// Somebody, perhaps this agent, sent out an event. It comes once, and in no order.
     UserEvent(UserEvent),
+    /// Somebody, perhaps this agent, asks everybody. It comes once; [`Gossip::answer`] answers it, if it is for this agent.
+    Query(Query),
+    /// Somebody answers a query of this agent, or says that it arrived; at most once each.
+    QueryReply(QueryReply),
     /// A seed answered.
     Joined {
         /// The address as it was given to [`Gossip::join`].
@@ -147,7 +151,7 @@ pub(crate) enum Due {
     Reach,
     /// A member that we were asked to probe has not answered.
     Nack(Relay),
-    /// User events are passed on.
+    /// User events and queries are passed on.
     News,
     /// What was just heard is passed on, ahead of the next interval.
     PassOn,
@@ -224,6 +228,7 @@ impl Gossip {
         }
         match self.seal.open(now, bytes) {
             Ok((kind::NEWS, packet)) => self.handle_news(now, &packet),
+            Ok((kind::REPLY, packet)) => self.handle_reply(now, &packet),
             Ok((_, mut packet)) => {
                 let told = self.weigh(now, &mut packet);
                 let taken = self.swim.handle_packet(&packet);

@@ -1,4 +1,4 @@
-//! What every member is to hear: user events. They go out in datagrams of their own at each gossip interval, so that neither they nor changes of
+//! What every member is to hear: user events and queries. They go out in datagrams of their own at each gossip interval, so that neither they nor changes of
 //! members take the other's room.
 
 use crate::backlog::Backlog;
@@ -6,8 +6,10 @@ use crate::events::{EVENTS_PER_SECOND, Events};
 use crate::identity::Identity;
 use crate::machine::{Due, Gossip, Output};
 use crate::memory::Heard;
+use crate::queries::Queries;
 use bytes::{Buf, Bytes};
 use quorate_protocol::event::{MAX_EVENT, check_event};
+use quorate_protocol::query::MAX_QUERY;
 use quorate_protocol::wire::WireError;
 use quorate_protocol::wire::gossip::{GossipMessage, MAX_EVENTS, MAX_SEALED, RecentEvents, kind};
 use quorate_protocol::wire::news::News;
@@ -19,16 +21,16 @@ use rand::seq::IteratorRandom;
 /// Datagrams to one member in one round: a burst of events leaves within a few rounds, and a member sends at most 150 kB/s for it.
 const PACKETS_AT_ONCE: usize = 4;
 
-/// Why an event was not sent out.
+/// Why an event or a query was not sent out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FireError {
     /// It is too long: send a reference to what it is about instead.
-    #[error("the event is too long ({0}): its name and payload may have {MAX_EVENT} bytes together")]
+    #[error(
+        "too long ({0}): an event may have {MAX_EVENT} bytes with its name, a query {MAX_QUERY} with its name and filters"
+    )]
     TooLong(WireError),
     /// Too many were sent out by this agent lately: send it later.
-    #[error(
-        "this agent sent out too many events lately ({EVENTS_PER_SECOND} a second are possible): try again in a second"
-    )]
+    #[error("this agent sent out too many lately ({EVENTS_PER_SECOND} a second are possible): try again in a second")]
     TooMany,
     /// This member left, or is about to.
     #[error("this agent is leaving")]
@@ -38,6 +40,7 @@ pub enum FireError {
 /// What is passed on to everybody.
 pub(crate) struct Announcements {
     pub(crate) events: Events,
+    pub(crate) queries: Queries,
     backlog: Backlog,
     /// Whether the next round is planned.
     round_is_set: bool,
@@ -45,7 +48,12 @@ pub(crate) struct Announcements {
 
 impl Announcements {
     pub(crate) fn new() -> Announcements {
-        Announcements { events: Events::new(), backlog: Backlog::default(), round_is_set: false }
+        Announcements {
+            events: Events::new(),
+            queries: Queries::new(),
+            backlog: Backlog::default(),
+            round_is_set: false,
+        }
     }
 }
 
@@ -88,6 +96,7 @@ impl Gossip {
                     let heard = self.news.events.hear(now, &event);
                     self.take_event(now, event, heard);
                 }
+                Ok(News::Query(query)) => self.hear_query(now, query),
                 Err(_) => self.count("news_malformed"),
             }
         }
@@ -150,6 +159,11 @@ impl Gossip {
     fn deliver_and_pass_on(&mut self, now: Time, event: UserEvent) {
         let news = News::Event(event.clone()).encode();
         self.outputs.push_back(Output::UserEvent(event));
+        self.announce(now, news);
+    }
+
+    /// Has everybody hear a piece of news.
+    pub(crate) fn announce(&mut self, now: Time, news: Vec<u8>) {
         if !self.news.backlog.push(news) {
             self.count("news_backlog_full");
         }

@@ -71,7 +71,7 @@ impl Seal {
         let aad = envelope.associated_data(self.pool, &self.label);
         let mut packet = key.open(envelope.nonce, &aad, sealed).ok_or("datagram_not_authentic")?;
         let kind = match packet.first() {
-            Some(&(kind::SWIM | kind::NEWS)) => packet.remove(0),
+            Some(&(kind::SWIM | kind::NEWS | kind::REPLY)) => packet.remove(0),
             Some(_) => return Err("datagram_unknown_kind"),
             None => return Err("datagram_malformed"),
         };

@@ -1,7 +1,7 @@
 //! User events: a name and a few bytes that every member of the gossip pool hears.
 
 use crate::wire::WireError;
-use crate::{LogIndex, Member, NodeId};
+use crate::{LogIndex, Member, NodeId, Query};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -97,4 +97,6 @@ pub enum AgentEvent {
     },
     /// A user event that is for this agent.
     User(UserEvent),
+    /// A query that this agent may answer.
+    Query(Query),
 }

@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`operator`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -23,6 +23,7 @@ pub mod kv;
 pub mod member;
 pub mod node;
 pub mod operator;
+pub mod query;
 pub mod raft;
 pub mod read;
 pub mod request;
@@ -47,6 +48,7 @@ pub use operator::{
     AutopilotConfig, AutopilotState, OperatorRequest, PeerSelector, RaftConfiguration, RaftServer, RestoreWrite,
     ServerHealth, SnapshotDescription, SnapshotRequest,
 };
+pub use query::{Query, QueryReply, Question};
 pub use read::{Answer, Change, Changes, Consistency, HealthFilter, Instance, NodeServices, Read, ReadRequest, Wait};
 pub use request::{
     AgentDescription, Ask, Cluster, LocalRequest, LockRequest, PeerDescription, RaftStatus, Refusal, Reply,

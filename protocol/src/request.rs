@@ -1,8 +1,9 @@
 //! What a front door may ask, and what it is told.
 
+use crate::query::{Question, Response};
 use crate::{
-    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, Evidence, LogIndex, Member, NodeId,
-    OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription,
+    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, EventId, Evidence, LogIndex, Member,
+    NodeId, OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription,
     SnapshotRequest, Status, Term, UserEvent, Wait, Write,
 };
 use bytes::Bytes;
@@ -164,6 +165,27 @@ pub enum LocalRequest {
         /// How long to wait for something to happen.
         timeout: Duration,
     },
+    /// Asks all members: [`Reply::Asked`], then [`LocalRequest::Responses`]. (Serf's query, an extension.)
+    Query {
+        /// What is asked.
+        question: Question,
+    },
+    /// What members said to a query that was asked here: [`Reply::Responses`], or [`Refusal::NotFound`].
+    Responses {
+        /// Which.
+        query: EventId,
+        /// How many are known already.
+        after: usize,
+        /// How long to wait for another.
+        timeout: Duration,
+    },
+    /// Answers a query that this agent heard: [`Reply::Done`], or [`Refusal::NotFound`] where it is over or was answered.
+    AnswerQuery {
+        /// Which.
+        query: EventId,
+        /// The answer; at most [`crate::query::MAX_QUERY`] bytes.
+        answer: Bytes,
+    },
     /// Changes what this agent says of itself: [`Reply::Done`], or [`Refusal::Invalid`].
     ChangeTags {
         /// Tags to set.
@@ -216,6 +238,20 @@ pub enum Reply {
     Evidence(Box<Evidence>),
     /// User events.
     UserEvents(Vec<UserEvent>),
+    /// The question is on its way to all members.
+    Asked {
+        /// Its id.
+        query: EventId,
+        /// For how long answers are taken.
+        timeout: Duration,
+    },
+    /// What members said to a query, in the order in which it came.
+    Responses {
+        /// Those after the ones that are known.
+        responses: Vec<Response>,
+        /// Whether nothing more is taken.
+        over: bool,
+    },
     /// What happened.
     Happened {
         /// With their numbers, which grow, over restarts too.

@@ -73,6 +73,14 @@ pub fn config(number: u8, expect: Option<usize>) -> Config {
 }
 
 impl Agents {
+    /// Clients, and no server anywhere.
+    pub fn clients(count: u8) -> Agents {
+        let mut agents = Agents::default();
+        (1..=count).for_each(|number| agents.start(config(number, None)));
+        agents.pass(5 * SECOND);
+        agents
+    }
+
     pub fn start(&mut self, config: Config) {
         let number = place(config.address);
         self.ids.insert(number, config.id);

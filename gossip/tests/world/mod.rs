@@ -8,7 +8,7 @@ pub mod sick;
 use quorate_gossip::{Config, Gossip, Keyring, MemberEvent, MemberEventKind, Output, Timing};
 use quorate_protocol::wire::gossip::GossipMessage;
 use quorate_protocol::wire::stream::{Destination, Origin};
-use quorate_protocol::{MemberStatus, NodeId, Time, UserEvent};
+use quorate_protocol::{MemberStatus, NodeId, Query, QueryReply, Time, UserEvent};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -26,6 +26,9 @@ pub struct World {
     pub events: Vec<(Time, usize, MemberEvent)>,
     /// Every user event, with when and at whom.
     pub user_events: Vec<(Time, usize, UserEvent)>,
+    /// Every query, with when and at whom, and every reply with who asked.
+    pub queries: Vec<(Time, usize, Query)>,
+    pub query_replies: Vec<(usize, QueryReply)>,
     pub joined: Vec<(usize, SocketAddr, usize)>,
     /// Datagrams and their bytes with IP and UDP headers.
     pub sent: (u64, u64),
@@ -112,6 +115,8 @@ impl World {
             loss_percent: 0,
             events: Vec::new(),
             user_events: Vec::new(),
+            queries: Vec::new(),
+            query_replies: Vec::new(),
             joined: Vec::new(),
             sent: (0, 0),
             streamed: (0, 0),
@@ -380,6 +385,8 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.events.push((self.now, n, event)),
+                Output::Query(query) => self.queries.push((self.now, n, query)),
+                Output::QueryReply(reply) => self.query_replies.push((n, reply)),
                 Output::UserEvent(event) => self.user_events.push((self.now, n, event)),
                 Output::Joined { address, members } => self.joined.push((n, address, members)),
             }

@@ -1,8 +1,9 @@
-//! `GET /v1/agent/events`: what happens to members, and the user events for this agent, as server-sent events. (An extension.)
+//! `GET /v1/agent/events`: what happens to members, and the user events and queries for this agent, as server-sent events. (An extension.)
 //!
 //! ```text
 //!  event: member-join, member-failed, member-leave, member-update, member-reap      the member, as `/v1/agent/members` shows it
 //!  event: user                                                                      as `/v1/event/list` shows it
+//!  event: query                                                                     with its ID, for `/v1/agent/answer/:id`
 //!  event: missed      more happened than is remembered: ask for the members; the stream goes on
 //! ```
 //!
@@ -12,7 +13,7 @@
 use super::MemberRow;
 use crate::call::{Call, Door};
 use crate::error::Error;
-use crate::json::event::EventRow;
+use crate::json::event::{EventRow, QueryRow};
 use crate::route::{Routes, methods};
 use crate::sse::{self, SIGN_OF_LIFE};
 use axum::Router;
@@ -98,6 +99,7 @@ enum Kind {
     Member(String),
     /// Of this name; empty: of any.
     User(String),
+    Query(String),
 }
 
 impl Wanted {
@@ -105,9 +107,10 @@ impl Wanted {
         let kind = |word: &str| match word.split_once(':').unwrap_or((word, "")) {
             ("*", "") => Ok(Kind::All),
             ("user", name) => Ok(Kind::User(name.to_owned())),
+            ("query", name) => Ok(Kind::Query(name.to_owned())),
             (member, "") if MEMBER_EVENTS.contains(&member) => Ok(Kind::Member(member.to_owned())),
             _ => Err(Error::BadRequest(format!(
-                "there are no events of type {}: a list of *, user, user:NAME, {} is expected",
+                "there are no events of type {}: a list of *, user, user:NAME, query, query:NAME, {} is expected",
                 quote(word),
                 MEMBER_EVENTS.join(", ")
             ))),
@@ -121,6 +124,7 @@ impl Wanted {
             (Kind::All, _) => true,
             (Kind::Member(wanted), AgentEvent::Member { kind, .. }) => wanted == kind,
             (Kind::User(name), AgentEvent::User(event)) => name.is_empty() || *name == event.name,
+            (Kind::Query(name), AgentEvent::Query(query)) => name.is_empty() || *name == query.question.name,
             _ => false,
         })
     }
@@ -134,6 +138,7 @@ impl Wanted {
             text.extend_from_slice(&match event {
                 AgentEvent::Member { kind, member } => sse::event(kind, Some(*number), &MemberRow::of(member)),
                 AgentEvent::User(event) => sse::event("user", Some(*number), &EventRow::of(event)),
+                AgentEvent::Query(query) => sse::event("query", Some(*number), &QueryRow::of(query)),
             });
         }
         text.into()

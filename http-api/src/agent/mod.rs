@@ -3,6 +3,7 @@
 mod check;
 mod events;
 mod health;
+mod query;
 mod service;
 mod why;
 
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> Router<Door> {
         .below(FORCE_LEAVE, methods().put(force_leave))
         .exactly("/v1/agent/tags", methods().put(change_tags))
         .merge(events::routes())
+        .merge(query::routes())
         .merge(service::routes())
         .merge(check::routes())
         .merge(health::routes())

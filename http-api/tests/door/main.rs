@@ -12,6 +12,7 @@ mod hostile;
 mod kv;
 mod lock;
 mod operator;
+mod query;
 mod session;
 mod snapshot;
 mod status;

@@ -49,6 +49,8 @@ pub mod kind {
     pub const SWIM: u8 = 1;
     /// What all members are to hear, as [`super::super::news`] writes it.
     pub const NEWS: u8 = 3;
+    /// What one member says to a query of another, as [`super::super::answer`] writes it.
+    pub const REPLY: u8 = 4;
 }
 
 /// Which gossip a datagram belongs to; part of the associated data, so a packet of one never opens in the other.

@@ -11,6 +11,7 @@
 //! | an agent's own services and checks | [`local`] | version byte, MessagePack with named fields |
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
+pub mod answer;
 pub mod digest;
 pub mod gossip;
 pub mod hello;

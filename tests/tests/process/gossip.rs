@@ -91,3 +91,53 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
     monitor.wait()?;
     Ok(())
 }
+
+#[test]
+fn clients_alone_ask_each_other() -> Result<()> {
+    let net = Net::new();
+    let join = net.host(1).to_string();
+    let client = |n: u8| Agent::start(&format!("c{n}"), net.host(n), &["-retry-join", &join]);
+    let agents = [client(1)?, client(2)?, client(3)?];
+    let [c1, c2, c3] = &agents;
+    for agent in &agents {
+        wait_until("all to see all", || {
+            Ok((agent.members()?.iter().filter(|(_, s)| *s == 1).count() == 3).then_some(()))
+        })?;
+    }
+    let said = quorate(c1, &["reachability"])?;
+    ensure!(said.contains("Successfully contacted all 3 live nodes"), "{said}");
+
+    // A program beside c2 answers what is asked there.
+    let url = format!("{}/v1/agent/events?type=query:load", c2.http());
+    let (send, told) = mpsc::channel();
+    std::thread::spawn(move || follow(&url, &send));
+    told.recv_timeout(Duration::from_secs(10))?;
+    let http = c2.http();
+    let program = std::thread::spawn(move || -> Result<()> {
+        let row: serde_json::Value = serde_json::from_str(&told.recv_timeout(Duration::from_secs(10))?)?;
+        let id = row["ID"].as_str().context("an ID")?;
+        let answer = request("PUT", &format!("{http}/v1/agent/answer/{id}"), Some(b"0.5"))?;
+        ensure!(answer.status == 200, "{}", answer.body);
+        Ok(())
+    });
+    let said = quorate(c3, &["query", "-tag", "role=^node$", "-timeout", "3s", "load"])?;
+    program.join().map_err(|_| anyhow::anyhow!("the program died"))??;
+    for line in ["Ack from 'c1'", "Ack from 'c2'", "Ack from 'c3'", "Response from 'c2': 0.5", "Total Responses: 1"] {
+        ensure!(said.contains(line), "{line} in {said}");
+    }
+    let said = quorate(c3, &["query", "-node", "c1", "-timeout", "500ms", "load"])?;
+    ensure!(said.ends_with("Ack from 'c1'\nTotal Acks: 1\nTotal Responses: 0\n"), "{said}");
+    Ok(())
+}
+
+/// Sends each event's data of a stream, and nothing at its beginning.
+fn follow(url: &str, to: &mpsc::Sender<String>) -> Result<()> {
+    let stream = ureq::get(url).call()?;
+    for line in BufReader::new(stream.into_body().into_reader()).lines() {
+        let line = line?;
+        if let Some(data) = line.strip_prefix("data: ").or_else(|| line.strip_prefix(":")) {
+            to.send(data.to_owned())?;
+        }
+    }
+    Ok(())
+}
