@@ -153,6 +153,7 @@ impl Engine {
         self.waiting.forget(source);
         self.locks.forget(source);
         self.happenings.forget(source);
+        self.local.followers.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
         }
