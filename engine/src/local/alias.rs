@@ -9,7 +9,8 @@ use crate::Engine;
 use crate::source::{Job, Own, Source};
 use quorate_protocol::check::Alias;
 use quorate_protocol::{
-    Answer, Ask, Check, CheckKind, Consistency, LogIndex, Read, ReadRequest, Reply, Request, Row, Status, Time, Wait,
+    Answer, Ask, Check, CheckKind, Consistency, LogIndex, NodeServices, Read, ReadRequest, Reply, Request, Row, Status,
+    Time, Wait,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -89,6 +90,17 @@ fn not_found(alias: &Alias, node: &str) -> (Status, String) {
 }
 
 impl Local {
+    fn alias_of(&self, check_id: &str) -> Option<Alias> {
+        match &self.checks.get(check_id)?.definition.kind {
+            CheckKind::Alias(alias) => Some(alias.clone()),
+            _ => None,
+        }
+    }
+
+    fn aliases_of_all(&self) -> Vec<(String, Alias)> {
+        self.checks.keys().filter_map(|id| Some((id.clone(), self.alias_of(id)?))).collect()
+    }
+
     fn is_here(&self, alias: &Alias) -> bool {
         alias.node.is_empty() || alias.node.eq_ignore_ascii_case(&self.node.name)
     }
@@ -162,22 +174,22 @@ impl Engine {
         let Some(check_id) = found.map(|(check_id, _)| check_id.clone()) else { return };
         let Some(alias) = self.local.alias_of(&check_id) else { return };
         let Some(remote) = self.local.aliases.remote.get_mut(&check_id) else { return };
-        let services = match reply {
+        let is_there = match reply {
             Reply::Read { answer: Answer::Checks(checks), index, .. } => {
                 // An index that goes back is that of another life of the servers.
                 remote.index = if index < remote.index { LogIndex::ZERO } else { index };
                 remote.checks = Some(checks);
                 // A check of its own shows that it is there.
-                let is_there =
-                    |row: &Arc<Row<Check>>| alias.service_id.is_empty() || row.service_id == alias.service_id;
-                if !remote.checks.iter().flatten().any(is_there) {
+                let is_own = |row: &Arc<Row<Check>>| alias.service_id.is_empty() || row.service_id == alias.service_id;
+                if !remote.checks.iter().flatten().any(is_own) {
                     let node = alias.node.clone();
                     return self.ask_own_alias(now, &check_id, Read::NodeServices { node }, None);
                 }
                 true
             }
             Reply::Read { answer: Answer::NodeServices(node), .. } => {
-                node.is_some_and(|node| node.services.iter().any(|service| service.id == alias.service_id))
+                let has_it = |node: &NodeServices| node.services.iter().any(|service| service.id == alias.service_id);
+                node.is_some_and(|node| alias.service_id.is_empty() || has_it(&node))
             }
             _ => {
                 self.local.aliases.pauses.set(&check_id, now + RETRY);
@@ -186,7 +198,7 @@ impl Engine {
         };
         let checks = remote.checks.take().unwrap_or_default();
         let next = now.max(remote.asked + PAUSE);
-        let (status, output) = if services {
+        let (status, output) = if is_there {
             let of_it = checks.iter().filter(|row| row.service_id.is_empty() || row.service_id == alias.service_id);
             gravest(of_it.map(|row| Seen { name: &row.name, status: row.status, output: &row.output }))
                 .unwrap_or_else(without_checks)
@@ -213,18 +225,5 @@ impl Engine {
         let stale =
             ReadRequest { wait, consistency: Consistency::Stale, max_stale: Some(MAX_STALE), ..ReadRequest::now(read) };
         self.dispatch(now, Job { source, request: Request::here(Ask::Read(stale)), hops: 0, arrived: now });
-    }
-}
-
-impl Local {
-    fn alias_of(&self, check_id: &str) -> Option<Alias> {
-        match &self.checks.get(check_id)?.definition.kind {
-            CheckKind::Alias(alias) => Some(alias.clone()),
-            _ => None,
-        }
-    }
-
-    fn aliases_of_all(&self) -> Vec<(String, Alias)> {
-        self.checks.keys().filter_map(|id| Some((id.clone(), self.alias_of(id)?))).collect()
     }
 }
