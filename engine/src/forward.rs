@@ -169,7 +169,7 @@ impl Engine {
             Ask::Write(_) | Ask::Operator(_) => {
                 self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
             }
-            // To acquire a key for the session that holds it changes nothing.
+            // To wait for a key that the session holds already changes nothing.
             Ask::Read(_) | Ask::Lock(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }

@@ -48,8 +48,8 @@ pub enum Ask {
     Write(Write),
     /// A question to the store: [`Reply::Read`].
     Read(ReadRequest),
-    /// Acquires a key as soon as it is free: [`Reply::Written`] with [`Outcome::Acquired`], or with [`Outcome::Held`] when
-    /// the time is up. Those who wait get it in the order in which they came. (An extension.)
+    /// Acquires a key as soon as it is free: [`Reply::Written`] with [`Outcome::Acquired`], with
+    /// [`Outcome::Holds`] where the session holds it already, or with [`Outcome::Held`] when the time is up. Those who wait get it in the order in which they came. (An extension.)
     Lock(LockRequest),
     /// About the servers, for operators.
     Operator(OperatorRequest),

@@ -14,8 +14,8 @@ use quorate_protocol::wire::log::{
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{
     Answer, Ask, Check, CheckDefinition, CheckKind, Consistency, Deregistration, Entry, KvRead, KvWrite, LogIndex,
-    Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, Status, Term,
-    Wait, Write,
+    Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, SessionId,
+    Status, Term, Wait, Write,
 };
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -67,6 +67,11 @@ fn put() -> Write {
     Write::Kv(KvWrite::Put { pair, cas: Some(LogIndex(7)) })
 }
 
+fn acquire_once() -> Write {
+    let pair = Pair { key: "l".into(), value: vec![1].into(), flags: 0, ttl: None };
+    Write::Kv(KvWrite::AcquireOnce { pair, session: SessionId([7; 16]) })
+}
+
 #[test]
 fn writes() {
     let registration =
@@ -75,6 +80,7 @@ fn writes() {
         ("write-put", put()),
         ("write-delete", Write::Kv(KvWrite::Delete { key: "a".into(), cas: None })),
         ("write-delete-prefix", Write::Kv(KvWrite::DeletePrefix { prefix: "a/".into() })),
+        ("write-acquire-once", acquire_once()),
         ("write-register", Write::Register(Box::new(registration))),
         ("write-deregister", Write::Deregister(Deregistration::Check { node: "n1".into(), check_id: "c".into() })),
     ];

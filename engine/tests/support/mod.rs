@@ -33,6 +33,8 @@ pub struct Agents {
     pub raft_is_lost: bool,
     /// Disks that acknowledge nothing.
     pub hung: BTreeSet<u8>,
+    /// What they were to acknowledge last.
+    pub unflushed: BTreeMap<u8, u64>,
     pub bootstrapped: Vec<Vec<NodeId>>,
     pub failed_syncs: usize,
     /// What each one wanted to find again after a restart.
@@ -95,6 +97,9 @@ impl Agents {
                 Output::Persist(persist) if !self.hung.contains(&number) => {
                     self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
                 }
+                Output::Persist(persist) => {
+                    self.unflushed.insert(number, persist.number);
+                }
                 Output::Datagram { to, .. } if self.loses_gossip(number, place(to)) => {}
                 Output::Message { to, message: Message::Gossip(_) } if self.loses_gossip(number, place(to.address)) => {
                 }
@@ -127,6 +132,14 @@ impl Agents {
                 _ => {}
             }
         }
+    }
+
+    /// A disk hangs no more, and has everything.
+    pub fn flush(&mut self, number: u8) {
+        self.hung.remove(&number);
+        let flushed = self.unflushed.remove(&number).map(|up_to| (number, Input::Persisted { up_to }));
+        self.travelling.extend(flushed);
+        self.travel();
     }
 
     fn loses(&self, from: u8, to: u8) -> bool {
