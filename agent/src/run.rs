@@ -8,6 +8,7 @@ use crate::front::Front;
 use crate::listen;
 use crate::log;
 use crate::quic::{self, Transport};
+use crate::reload::Reloader;
 use crate::{disk, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
@@ -34,20 +35,22 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs an agent; the arguments are those after the word `agent`.
 pub fn agent(args: Vec<OsString>) -> ExitCode {
-    let loaded = match config::load(args) {
+    let loaded = match config::load(args.clone()) {
         Ok(loaded) => loaded,
-        Err(ConfigError::Show(text, code)) => {
-            // Whoever reads may have seen enough (`| head -1`).
-            let _ = writeln!(io::stdout(), "{text}");
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
-        }
+        Err(ConfigError::Show(text, code)) => return show(&text, code),
         Err(error) => return refuse(&anyhow::Error::new(error)),
     };
-    match start(loaded) {
+    match start(loaded, args) {
         Ok(End::Left | End::Stopped) => ExitCode::SUCCESS,
         Ok(End::Fatal(why) | End::Quarantined(why)) => refuse(&anyhow::Error::msg(why)),
         Err(error) => refuse(&error),
     }
+}
+
+fn show(text: &str, code: i32) -> ExitCode {
+    // Whoever reads may have seen enough (`| head -1`).
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 fn refuse(error: &anyhow::Error) -> ExitCode {
@@ -55,14 +58,14 @@ fn refuse(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start(loaded: Loaded) -> Result<End> {
-    let Loaded { config, warnings } = loaded;
+fn start(loaded: Loaded, args: Vec<OsString>) -> Result<End> {
+    let Loaded { config, warnings, .. } = loaded;
     log::start(config.log);
     allow_open_files();
     use_small_pages();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let end = runtime.block_on(run(config));
+    let end = runtime.block_on(run(config, args));
     runtime.shutdown_timeout(Duration::from_secs(1));
     end
 }
@@ -84,7 +87,7 @@ fn use_small_pages() {
     }
 }
 
-async fn run(config: Config) -> Result<End> {
+async fn run(config: Config, args: Vec<OsString>) -> Result<End> {
     let clock = Clock::start();
     let mut kept = Kept::open(&config)?;
     let (command_queue, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -102,7 +105,8 @@ async fn run(config: Config) -> Result<End> {
         secret: config.key.bytes().to_vec(),
     };
     let transport = engine_thread.open(|| Transport::bind(quic, inbound_queue))?;
-    let front = Front::new(command_queue.clone(), config.advertise.port());
+    let reloader = Reloader::new(args, config.clone());
+    let front = Front::new(command_queue.clone(), config.advertise.port(), reloader);
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
     let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
@@ -121,6 +125,7 @@ async fn run(config: Config) -> Result<End> {
     let (stop, stopped) = watch::channel(false);
     let serving = doors.serve(stopped);
     tokio::spawn(signals::listen(config.leave, command_queue.clone()));
+    tokio::spawn(signals::reload(front.clone()));
     tokio::spawn(join::by_name(config.retry_join.clone(), config.retry_interval, front.clone()));
     if !config.start_join.is_empty()
         && let Err(error) = join::once(&config.start_join, &front).await
@@ -257,8 +262,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         timing: config.gossip_timing.clone(),
         join,
         server,
-        definitions: config.services.clone(),
-        node_checks: config.checks.clone(),
+        definitions: config.definitions.clone(),
         saved: std::mem::take(&mut kept.saved),
         patience: Patience::default(),
         seed: rand::random(),

@@ -393,6 +393,39 @@ fn a_file_can_be_put() {
 }
 
 #[test]
+fn maint() {
+    shows(
+        quorate("maint -enable -reason upgrade", &[(200, "")]),
+        "Node maintenance is now enabled\n",
+        &["PUT /v1/agent/maintenance?enable=true&reason=upgrade"],
+    );
+    shows(
+        quorate("maint -disable -service web/1", &[(200, "")]),
+        "Service maintenance is now disabled for \"web/1\"\n",
+        &["PUT /v1/agent/service/maintenance/web/1?enable=false"],
+    );
+    let checks = r#"{"service:web":{"Node":"n1","ServiceID":"web","Notes":"x"},
+        "_node_maintenance":{"Node":"n1","Notes":"new disk"},
+        "_service_maintenance:web":{"Node":"n1","ServiceID":"web","Notes":"upgrade"}}"#;
+    shows(
+        quorate("maint", &[(200, checks)]),
+        "Node:\n  Name:   n1\n  Reason: new disk\n\nService:\n  ID:     web\n  Reason: upgrade\n\n",
+        &["GET /v1/agent/checks"],
+    );
+    fails(quorate("maint -enable -disable", &[]), &["Only one of -enable or -disable"]);
+    fails(quorate("maint -disable -reason x", &[]), &["only be provided with -enable"]);
+    fails(quorate("maint -service web", &[]), &["-enable or -disable"]);
+    let unknown = (404, r#"No service registered with ID "x""#);
+    fails(quorate("maint -enable -service x", &[unknown]), &["No service registered with ID"]);
+}
+
+#[test]
+fn reload() {
+    shows(quorate("reload", &[(200, "")]), "Configuration reload triggered\n", &["PUT /v1/agent/reload"]);
+    fails(quorate("reload", &[(500, "a.json: is not JSON")]), &["reloading", "a.json: is not JSON"]);
+}
+
+#[test]
 fn kv_delete() {
     shows(quorate("kv delete a", &[(200, "true")]), "Success! Deleted key: a\n", &["DELETE /v1/kv/a"]);
     shows(

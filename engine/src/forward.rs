@@ -154,6 +154,7 @@ impl Engine {
         self.locks.forget(source);
         self.happenings.forget(source);
         self.queries.forget(source);
+        self.local.followers.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
         }

@@ -84,8 +84,9 @@ impl Engine {
             LocalRequest::Describe => Reply::Agent(Box::new(self.describe())),
             LocalRequest::Services => Reply::LocalServices(self.local.services().clone()),
             LocalRequest::Checks => Reply::LocalChecks(self.local.checks_as_rows()),
-            LocalRequest::RegisterService { service, checks, replace_existing_checks } => {
-                self.register_service(now, service, checks, replace_existing_checks)
+            LocalRequest::Service { service_id, wait } => return self.local_service(now, job.source, service_id, wait),
+            LocalRequest::RegisterService { definition, replace_existing_checks } => {
+                self.register_service(now, *definition, replace_existing_checks)
             }
             LocalRequest::DeregisterService { service_id } => self.deregister_service(now, &service_id),
             LocalRequest::RegisterCheck { check } => self.register_check(now, check),
@@ -93,6 +94,8 @@ impl Engine {
             LocalRequest::UpdateCheck { check_id, status, output } => {
                 self.update_ttl_check(now, &check_id, status, output)
             }
+            LocalRequest::Maintain { service_id, reason } => self.maintain(now, service_id, reason),
+            LocalRequest::Reload { definitions } => self.reload(now, definitions),
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
             LocalRequest::FireEvent { name, payload, filter } => self.fire_event(now, name, payload, filter),
             LocalRequest::UserEvents { name, wait } => return self.user_events(now, job.source, name, wait),

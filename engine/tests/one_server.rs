@@ -199,7 +199,7 @@ fn a_ttl_check_lives_by_its_reports() {
     let mut server = Alone::server();
     let service = Service { name: "web".into(), port: 80, ..Service::default() };
     let check = CheckDefinition { kind: CheckKind::Ttl { ttl: Duration::from_secs(10) }, ..CheckDefinition::default() };
-    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    let register = support::register(service, vec![check]);
     assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
     server.pass(Duration::from_secs(1));
     let healthy = |server: &mut Alone| {
@@ -255,7 +255,7 @@ fn the_leader_registers_itself() {
 fn the_servers_own_service_cannot_be_registered() {
     let mut server = Alone::server();
     let service = Service { id: "consul".into(), name: "web".into(), ..Service::default() };
-    let register = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+    let register = support::register(service, Vec::new());
     assert!(matches!(server.ask(Ask::Local(register)), Reply::Refused(Refusal::Invalid(_))));
     let index = server.engine.store().unwrap().applied_index();
     server.pass(Duration::from_secs(600));
@@ -265,7 +265,7 @@ fn the_servers_own_service_cannot_be_registered() {
 #[test]
 fn a_saved_check_of_a_service_that_is_no_more_is_forgotten() {
     let mut before = Alone::new(Config {
-        definitions: vec![(Service { name: "web".into(), ..Service::default() }, Vec::new())],
+        definitions: support::services(vec![Service { name: "web".into(), ..Service::default() }]),
         ..config(true)
     });
     before.pass(Duration::from_secs(2));
@@ -306,7 +306,7 @@ fn a_service_that_stays_critical_is_deregistered_where_it_asked_for_that() {
         ..CheckDefinition::default()
     };
     let service = Service { name: "web".into(), ..Service::default() };
-    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    let register = support::register(service, vec![check]);
     assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
     server.pass(minute / 2);
     let (check_id, output) = ("service:web".to_owned(), String::new());

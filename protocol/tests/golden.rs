@@ -17,7 +17,6 @@ use quorate_protocol::{
     Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, SessionId,
     Status, Term, Wait, Write,
 };
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -179,6 +178,6 @@ fn local_state() {
     let kind = CheckKind::Ttl { ttl: Duration::from_secs(10) };
     let definition = CheckDefinition { id: "c".into(), kind, ..CheckDefinition::default() };
     let check_saved = SavedCheck { definition, status: Status::Warning, output: "so so".into() };
-    let saved = SavedLocal { services: vec![service()], checks: vec![check_saved], tags: BTreeMap::new() };
+    let saved = SavedLocal { services: vec![service()], checks: vec![check_saved], ..SavedLocal::default() };
     check("saved-local", &saved, SavedLocal::encode, SavedLocal::decode);
 }

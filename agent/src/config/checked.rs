@@ -7,9 +7,10 @@ use super::keys::cut;
 use super::{ConfigError, File, GossipKey};
 use quorate_engine::SnapshotPolicy;
 use quorate_gossip::Timing;
+use quorate_protocol::check::{OUTPUT_SIZE, SERF_HEALTH, is_maintenance};
 use quorate_protocol::go::format_duration;
 use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
-use quorate_protocol::{CheckDefinition, NodeId, Service};
+use quorate_protocol::{CheckDefinition, Definitions, NodeId, Scripts, ServiceDefinition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -72,10 +73,8 @@ pub struct Config {
     pub snapshots: SnapshotPolicy,
     /// What is logged.
     pub log: Log,
-    /// Services to register at the start, each with its checks. Their ids are unique.
-    pub services: Vec<(Service, Vec<CheckDefinition>)>,
-    /// Checks to register at the start.
-    pub checks: Vec<CheckDefinition>,
+    /// Services and checks to register. The only part that a reload changes.
+    pub definitions: Definitions,
 }
 
 /// What a server needs besides.
@@ -186,6 +185,10 @@ const UDP_ANSWER_LIMIT: usize = 3;
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// What a DNS TTL can say (RFC 2181, section 8): 2^31 - 1 seconds.
 const TTL_LIMIT: Duration = Duration::from_secs(i32::MAX as u64);
+/// The output of every check is kept by every server, and read by everybody who asks for its service.
+const CHECK_OUTPUT_LIMIT: usize = 64 * 1024;
+const SCRIPTS_FOR_EVERYBODY: &str = "enable_script_checks is on and the HTTP API is not on loopback alone: whoever reaches it can run any program as this user; \
+     use enable_local_script_checks";
 /// A name travels in gossip packets of 1232 bytes next to other things.
 const NODE_NAME_LIMIT: usize = 128;
 /// Consul's limits of node metadata.
@@ -219,7 +222,12 @@ impl Config {
         let http = listeners(&http, ports.http);
         let dns_listen = listeners(&dns, ports.dns);
         checks.apart(gossip, &http, &dns_listen)?;
-        checks.unique_ids(&file.services)?;
+        let scripts = match (file.enable_script_checks, file.enable_local_script_checks) {
+            (Some(true), _) => Scripts::FromAnywhere,
+            (_, Some(true)) => Scripts::FromFiles,
+            _ => Scripts::Off,
+        };
+        checks.definitions(&file.services, &file.checks, scripts)?;
         let config = Config {
             node_name: checks.node_name(file.node_name, host)?,
             node_id: checks.node_id(file.node_id)?,
@@ -248,9 +256,16 @@ impl Config {
             session_ttl_min: checks.session_ttl_min(file.session_ttl_min)?,
             snapshots: checks.snapshots(file.raft_snapshot_threshold, file.raft_trailing_logs)?,
             log: Log { level: checks.log_level(file.log_level)?, json: file.log_json.unwrap_or(false) },
-            services: file.services,
-            checks: file.checks,
+            definitions: Definitions {
+                services: file.services,
+                checks: file.checks,
+                scripts,
+                output_max_size: checks.check_output_max_size(file.check_output_max_size)?,
+            },
         };
+        if scripts == Scripts::FromAnywhere && !config.http.iter().all(|address| address.ip().is_loopback()) {
+            checks.warnings.push(SCRIPTS_FOR_EVERYBODY.to_owned());
+        }
         Ok((config, checks.warnings))
     }
 }
@@ -479,9 +494,14 @@ impl Checks {
         Ok(())
     }
 
-    fn unique_ids(&self, services: &[(Service, Vec<CheckDefinition>)]) -> Result<(), ConfigError> {
+    fn definitions(
+        &self,
+        services: &[ServiceDefinition],
+        checks: &[CheckDefinition],
+        scripts: Scripts,
+    ) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
-        for (service, _) in services {
+        for ServiceDefinition { service, .. } in services {
             if service.id == quorate_engine::SERVER_SERVICE {
                 let remedy = "this id belongs to the servers' own service; give the service another \"id\"";
                 return Err(self.refuse("services", &service.id, remedy));
@@ -491,7 +511,28 @@ impl Checks {
                 return Err(self.refuse("services", &service.id, remedy));
             }
         }
+        let mut seen = BTreeSet::new();
+        for check in services.iter().flat_map(|one| &one.checks).chain(checks) {
+            if check.kind.runs_a_program() && scripts == Scripts::Off {
+                let remedy = "it runs a program, which is off; set \"enable_local_script_checks\": true beside it";
+                return Err(self.refuse("checks", &check.name, remedy));
+            }
+            if check.id == SERF_HEALTH || is_maintenance(&check.id) {
+                let remedy = "this id belongs to the agent's own checks; give the check another \"id\"";
+                return Err(self.refuse("checks", &check.id, remedy));
+            }
+            if !check.id.is_empty() && !seen.insert(&check.id) {
+                let remedy = "two checks of this configuration have this id; give one of them another \"id\"";
+                return Err(self.refuse("checks", &check.id, remedy));
+            }
+        }
         Ok(())
+    }
+
+    fn check_output_max_size(&self, size: Option<i64>) -> Result<usize, ConfigError> {
+        let Some(size) = size else { return Ok(OUTPUT_SIZE) };
+        let refused = || self.refuse("check_output_max_size", size, format!("use 1 to {CHECK_OUTPUT_LIMIT} bytes"));
+        usize::try_from(size).ok().filter(|size| (1..=CHECK_OUTPUT_LIMIT).contains(size)).ok_or_else(refused)
     }
 
     fn node_name(&mut self, name: Option<String>, host: &Host) -> Result<String, ConfigError> {

@@ -3,7 +3,7 @@
 use super::gossip::GossipLan;
 use super::keys::{Keys, Notes};
 use super::{ConfigError, definition, restrictions};
-use quorate_protocol::{CheckDefinition, Service};
+use quorate_protocol::{CheckDefinition, ServiceDefinition};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,9 +81,17 @@ pub struct File {
     /// `gossip_lan`: single timings of it.
     pub gossip_lan: GossipLan,
     /// `services` and `service`.
-    pub services: Vec<(Service, Vec<CheckDefinition>)>,
+    pub services: Vec<ServiceDefinition>,
     /// `checks` and `check`.
     pub checks: Vec<CheckDefinition>,
+    /// Whether checks from files may run programs.
+    pub enable_local_script_checks: Option<bool>,
+    /// Whether any check may.
+    pub enable_script_checks: Option<bool>,
+    /// Bytes of output that a check keeps, at most.
+    pub check_output_max_size: Option<i64>,
+    /// Sentences about keys that nobody knows.
+    pub unknown_keys: Vec<String>,
     /// Where each key was last set, by its path: a file, or a flag.
     pub origins: BTreeMap<String, String>,
 }
@@ -156,7 +164,8 @@ impl File {
             problem: format!("is not JSON: {e}; `python3 -m json.tool {path}` shows the place"),
         })?;
         let (mut file, notes) = Keys::of_file(path, value, read)?;
-        let Notes { mut sentences, without_effect, read } = notes;
+        let Notes { mut sentences, without_effect, unknown, read } = notes;
+        file.unknown_keys = unknown;
         file.came_from(path, read.iter().map(String::as_str));
         if !without_effect.is_empty() {
             sentences.push(format!("{path}: these keys have no effect in Quorate: {}", without_effect.join(", ")));
@@ -202,6 +211,10 @@ impl File {
             gossip_lan,
             services,
             checks,
+            enable_local_script_checks,
+            enable_script_checks,
+            check_output_max_size,
+            unknown_keys,
             origins,
         } = later;
         set(&mut self.datacenter, datacenter);
@@ -239,6 +252,10 @@ impl File {
         self.gossip_lan.overlay(gossip_lan);
         self.services.extend(services);
         self.checks.extend(checks);
+        set(&mut self.enable_local_script_checks, enable_local_script_checks);
+        set(&mut self.enable_script_checks, enable_script_checks);
+        set(&mut self.check_output_max_size, check_output_max_size);
+        self.unknown_keys.extend(unknown_keys);
         self.origins.extend(origins);
     }
 
@@ -306,7 +323,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "ca_path",
     "cache",
     "cert_file",
-    "check_output_max_size",
     "check_update_interval",
     "config_entries",
     "connect",
@@ -322,8 +338,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "enable_agent_tls_for_checks",
     "enable_central_service_config",
     "enable_debug",
-    "enable_local_script_checks",
-    "enable_script_checks",
     "enable_syslog",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
@@ -423,6 +437,9 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         gossip_lan: keys.object("gossip_lan", GossipLan::read)?.unwrap_or_default(),
         services: keys.objects("services", definition::service)?,
         checks: keys.objects("checks", definition::check)?,
+        enable_local_script_checks: keys.switch("enable_local_script_checks")?,
+        enable_script_checks: keys.switch("enable_script_checks")?,
+        check_output_max_size: keys.whole("check_output_max_size")?,
         ..File::default()
     };
     if let Some((http, dns)) = keys.object("addresses", read_addresses)? {

@@ -8,8 +8,8 @@ use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::Peer;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
-    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read, Reply, Request, Service,
-    Session, SessionId, SessionWrite, Time, Write,
+    Answer, Ask, CheckDefinition, Definitions, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read,
+    Reply, Request, Service, ServiceDefinition, Session, SessionId, SessionWrite, Time, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -64,12 +64,23 @@ pub fn config(number: u8, expect: Option<usize>) -> Config {
         timing: Timing::lan(),
         join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
         server: expect.map(ServerConfig::lan),
-        definitions: Vec::new(),
-        node_checks: Vec::new(),
+        definitions: Definitions::default(),
         saved: SavedLocal::default(),
         patience: Patience::default(),
         seed: u64::from(number),
     }
+}
+
+/// A registration that leaves other checks of the service alone.
+pub fn register(service: Service, checks: Vec<CheckDefinition>) -> LocalRequest {
+    let definition = Box::new(ServiceDefinition { service, checks, ..ServiceDefinition::default() });
+    LocalRequest::RegisterService { definition, replace_existing_checks: false }
+}
+
+/// A configuration with these services, without checks.
+pub fn services(services: Vec<Service>) -> Definitions {
+    let definition = |service| ServiceDefinition { service, ..ServiceDefinition::default() };
+    Definitions { services: services.into_iter().map(definition).collect(), ..Definitions::default() }
 }
 
 impl Agents {
@@ -192,8 +203,7 @@ impl Agents {
 
     pub fn register(&mut self, number: u8, name: &str) {
         let service = Service { name: name.into(), ..Service::default() };
-        let request = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
-        assert_eq!(self.ask(number, Ask::Local(request)), Reply::Done);
+        assert_eq!(self.ask(number, Ask::Local(register(service, Vec::new()))), Reply::Done);
     }
 
     pub fn services_of(&self, server: u8, node: &str) -> Vec<String> {

@@ -7,15 +7,6 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Runs the command line against an agent; gives its output.
-fn quorate(agent: &Agent, arguments: &[&str]) -> Result<String> {
-    let address = format!("-http-addr={}:8500", agent.ip);
-    let (command, rest) = arguments.split_first().context("a command")?;
-    let output = Command::new(crate::agent::binary()?).arg(command).arg(address).args(rest).output()?;
-    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 #[test]
 fn clients_alone_share_events_and_tags() -> Result<()> {
     let net = Net::new();
@@ -44,7 +35,7 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
         BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
     });
     wait_until("the monitor to follow", || {
-        quorate(&c1, &["event", "-name", "deploy", "ready"])?;
+        c1.quorate(&["event", "-name", "deploy", "ready"])?;
         Ok(followed.recv_timeout(Duration::from_millis(200)).ok())
     })?;
     while followed.recv_timeout(Duration::from_millis(500)).is_ok() {}
@@ -69,11 +60,11 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
     let waiting = c3.get("/v1/event/list?name=later")?;
     let url = format!("{}/v1/event/list?name=later&index={}&wait=60s", c3.http(), waiting.index.unwrap_or_default());
     let waiter = std::thread::spawn(move || request("GET", &url, None));
-    quorate(&c1, &["event", "-name", "later"])?;
+    c1.quorate(&["event", "-name", "later"])?;
     let answer = waiter.join().map_err(|_| anyhow::anyhow!("the waiter died"))??;
     ensure!(answer.body.contains("\"later\""), "{}", answer.body);
 
-    quorate(&c1, &["tags", "-set", "rack=r1"])?;
+    c1.quorate(&["tags", "-set", "rack=r1"])?;
     let line = followed.recv_timeout(Duration::from_secs(10))?;
     ensure!(line.starts_with("member-update {") && line.contains("\"rack\":\"r1\""), "{line}");
     ensure!(c2.log().contains("event=member-update node=c1"), "{}", c2.log());
@@ -82,11 +73,11 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
     c3.kill()?;
     let line = followed.recv_timeout(Duration::from_secs(30))?;
     ensure!(line.starts_with("member-failed {\"Name\":\"c3\""), "{line}");
-    quorate(&c1, &["force-leave", "-prune", "c3"])?;
+    c1.quorate(&["force-leave", "-prune", "c3"])?;
     let line = followed.recv_timeout(Duration::from_secs(10))?;
     ensure!(line.starts_with("member-reap {\"Name\":\"c3\""), "{line}");
     ensure!(c2.members()?.iter().all(|(name, _)| name != "c3"), "still there");
-    ensure!(quorate(&c1, &["force-leave", "c2"]).is_err(), "it is alive");
+    ensure!(c1.quorate(&["force-leave", "c2"]).is_err(), "it is alive");
     monitor.kill()?;
     monitor.wait()?;
     Ok(())
