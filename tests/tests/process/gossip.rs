@@ -95,7 +95,7 @@ fn clients_alone_ask_each_other() -> Result<()> {
             Ok((agent.members()?.iter().filter(|(_, s)| *s == 1).count() == 3).then_some(()))
         })?;
     }
-    let said = quorate(c1, &["reachability"])?;
+    let said = c1.quorate(&["reachability"])?;
     ensure!(said.contains("Successfully contacted all 3 live nodes"), "{said}");
 
     // A program beside c2 answers what is asked there.
@@ -111,12 +111,12 @@ fn clients_alone_ask_each_other() -> Result<()> {
         ensure!(answer.status == 200, "{}", answer.body);
         Ok(())
     });
-    let said = quorate(c3, &["query", "-tag", "role=^node$", "-timeout", "3s", "load"])?;
+    let said = c3.quorate(&["query", "-tag", "role=^node$", "-timeout", "3s", "load"])?;
     program.join().map_err(|_| anyhow::anyhow!("the program died"))??;
     for line in ["Ack from 'c1'", "Ack from 'c2'", "Ack from 'c3'", "Response from 'c2': 0.5", "Total Responses: 1"] {
         ensure!(said.contains(line), "{line} in {said}");
     }
-    let said = quorate(c3, &["query", "-node", "c1", "-timeout", "500ms", "load"])?;
+    let said = c3.quorate(&["query", "-node", "c1", "-timeout", "500ms", "load"])?;
     ensure!(said.ends_with("Ack from 'c1'\nTotal Acks: 1\nTotal Responses: 0\n"), "{said}");
     Ok(())
 }
