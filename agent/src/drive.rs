@@ -9,6 +9,7 @@ use crate::disk::{self, Disk};
 use crate::notice;
 use crate::quic::{Inbound, Transport};
 use quorate_engine::{Engine, Input, Output, Ticket};
+use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::{LogIndex, Reply, Request};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -223,6 +224,10 @@ impl Drive {
                     self.checks.remove(&check_id);
                 }
                 Output::SaveLocal(bytes) => self.save_local(&bytes),
+                Output::KeysChanged { state } => {
+                    let failed = self.take_keys(&state).err();
+                    self.engine.handle(self.clock.now(), Input::KeysSaved { failed });
+                }
                 Output::Noticed(notice) => notice::log(&notice),
                 Output::Left => self.end = Some(End::Left),
                 Output::Stopped => self.end = Some(End::Stopped),
@@ -261,9 +266,20 @@ impl Drive {
     fn save_local(&self, bytes: &[u8]) {
         let Some(directory) = &self.outbox.data_dir else { return };
         // The registration holds; only its surviving a restart is in doubt, and the operator is told.
-        if let Err(error) = disk::save_local(directory, bytes) {
+        if let Err(error) = disk::LOCAL.save(directory, bytes) {
             tracing::error!(%error, "local services and checks could not be saved; they would be lost by a restart");
         }
+    }
+
+    /// Keeps the keys and makes connections under them. It is done even where they cannot be kept: the others go on with them.
+    fn take_keys(&self, state: &KeyringState) -> Result<(), String> {
+        let secrets: Vec<Vec<u8>> = state.installed().map(|key| key.bytes().to_vec()).collect();
+        self.outbox.transport.set_keys(&secrets)?;
+        let Some(directory) = &self.outbox.data_dir else { return Ok(()) };
+        disk::KEYRING.save(directory, &state.encode()).map_err(|error| {
+            tracing::error!(%error, "the keys could not be saved; a restart would bring the former ones back");
+            error.to_string()
+        })
     }
 
     async fn close(self) -> End {
@@ -316,7 +332,7 @@ mod tests {
             id: NodeId([1; 16]),
             name: "n1".into(),
             datacenter: "dc1".into(),
-            secret: b"secret".to_vec(),
+            secrets: vec![b"secret".to_vec()],
         };
         let transport = Transport::bind(bind, inbound_queue.clone()).unwrap();
         let clock = Clock::start();

@@ -20,6 +20,7 @@ pub mod disk;
 pub mod drive;
 pub mod engine_thread;
 pub mod front;
+pub mod handlers;
 mod join;
 pub mod listen;
 mod log;

@@ -22,6 +22,8 @@ pub fn log(notice: &Notice) {
             let (name, bytes) = (one_word(&query.question.name), query.question.payload.len());
             info!(event = %"query", name = %name, ltime = query.ltime, bytes, "query");
         }
+        Notice::KeyringOrder { what, refused } if refused.is_empty() => info!(event = %"keyring", what, "keys changed"),
+        Notice::KeyringOrder { what, refused } => warn!(event = %"keyring", what, refused, "keys unchanged"),
         Notice::Joined { address, members } => info!(%address, members, "joined through"),
         Notice::Bootstrapped { servers } => info!(servers = servers.len(), "made the first configuration of a cluster"),
         Notice::OtherCluster { node } => warn!(

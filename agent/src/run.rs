@@ -9,10 +9,11 @@ use crate::listen;
 use crate::log;
 use crate::quic::{self, Transport};
 use crate::reload::Reloader;
-use crate::{disk, join, signals};
+use crate::{disk, handlers, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
 use quorate_gossip::Keyring;
+use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -102,14 +103,14 @@ async fn run(config: Config, args: Vec<OsString>) -> Result<End> {
         id: kept.id,
         name: config.node_name.clone(),
         datacenter: config.datacenter.clone(),
-        secret: config.key.bytes().to_vec(),
+        secrets: kept.keyring.keys().map(|key| key.bytes().to_vec()).collect(),
     };
     let transport = engine_thread.open(|| Transport::bind(quic, inbound_queue))?;
     let reloader = Reloader::new(args, config.clone());
     let front = Front::new(command_queue.clone(), config.advertise.port(), reloader);
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
-    let engine = Engine::new(engine_config(&config, &mut kept)?, clock.now())?;
+    let engine = Engine::new(engine_config(&config, &mut kept), clock.now())?;
     let outbox = Outbox {
         transport,
         disk: kept.disk,
@@ -126,6 +127,7 @@ async fn run(config: Config, args: Vec<OsString>) -> Result<End> {
     let serving = doors.serve(stopped);
     tokio::spawn(signals::listen(config.leave, command_queue.clone()));
     tokio::spawn(signals::reload(front.clone()));
+    tokio::spawn(handlers::follow(config.event_handlers.clone(), front.clone()));
     tokio::spawn(join::by_name(config.retry_join.clone(), config.retry_interval, front.clone()));
     if !config.start_join.is_empty()
         && let Err(error) = join::once(&config.start_join, &front).await
@@ -162,6 +164,7 @@ struct Kept {
     id: NodeId,
     generation: u64,
     saved: SavedLocal,
+    keyring: Keyring,
     recovered: disk::Recovered,
     disk: Option<disk::Disk>,
     persisted: watch::Receiver<u64>,
@@ -186,7 +189,7 @@ impl Kept {
             Some(directory) => {
                 let id = disk::node_id(directory, config.node_id)?;
                 let generation = disk::generation(directory, wall_clock_millis())?;
-                let saved = match disk::load_local(directory)? {
+                let saved = match disk::LOCAL.load(directory)? {
                     Some(bytes) => SavedLocal::decode(&bytes).with_context(|| {
                         format!("the saved services and checks in {} cannot be read", directory.display())
                     })?,
@@ -198,6 +201,7 @@ impl Kept {
                 (config.node_id.unwrap_or_else(|| id_without_disk(config)), wall_clock_millis(), SavedLocal::default())
             }
         };
+        let keyring = kept_keys(config)?;
         let (recovered, disk) = match (&config.server, &config.data_dir) {
             (None, _) => (disk::Recovered::default(), None),
             (Some(server), Some(directory)) => {
@@ -211,8 +215,22 @@ impl Kept {
             }
             (Some(_), None) => (disk::Recovered::default(), Some(disk::Disk::memory(on_persisted, on_saved))),
         };
-        Ok(Kept { id, generation, saved, recovered, disk, persisted, snapshots, lock })
+        Ok(Kept { id, generation, saved, keyring, recovered, disk, persisted, snapshots, lock })
     }
+}
+
+/// The keys as an operator last changed them; as configured where nobody did.
+fn kept_keys(config: &Config) -> Result<Keyring> {
+    let kept = config.data_dir.as_deref().map(|directory| disk::KEYRING.load(directory)).transpose()?.flatten();
+    let Some(bytes) = kept else { return Ok(Keyring::new(config.key.clone())) };
+    let keyring = Keyring::from_state(KeyringState::decode(&bytes).context("the saved keys cannot be read")?);
+    if !keyring.keys().any(|key| *key == config.key) {
+        tracing::warn!(
+            "encrypt is not used: the keys of this agent were changed since (`quorate keyring`), and the file keyring in the data \
+             directory holds them"
+        );
+    }
+    Ok(keyring)
 }
 
 /// An agent that keeps nothing is the same node again when it comes back under its name and address, so that it takes over from its
@@ -234,7 +252,7 @@ fn disk_failed(error: &disk::DiskError) {
     std::process::exit(1);
 }
 
-fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Config> {
+fn engine_config(config: &Config, kept: &mut Kept) -> quorate_engine::Config {
     let recovered = std::mem::take(&mut kept.recovered);
     let server = config.server.map(|server| ServerConfig {
         rejoin: recovered.rejoin,
@@ -250,7 +268,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         .filter_map(|join| Some(SocketAddr::new(join.host.parse().ok()?, join.port)))
         .filter(|address| *address != config.advertise)
         .collect();
-    Ok(quorate_engine::Config {
+    quorate_engine::Config {
         id: kept.id,
         name: config.node_name.clone(),
         address: config.advertise,
@@ -258,7 +276,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         generation: kept.generation,
         version: VERSION.to_owned(),
         node_meta: config.node_meta.clone(),
-        keyring: Keyring::from_secret(config.key.bytes()).context("the gossip key")?,
+        keyring: kept.keyring.clone(),
         timing: config.gossip_timing.clone(),
         join,
         server,
@@ -266,7 +284,7 @@ fn engine_config(config: &Config, kept: &mut Kept) -> Result<quorate_engine::Con
         saved: std::mem::take(&mut kept.saved),
         patience: Patience::default(),
         seed: rand::random(),
-    })
+    }
 }
 
 /// The opened doors for clients.

@@ -137,15 +137,27 @@ impl Client {
     }
 
     /// Has something done that is not set.
-    pub(crate) fn post(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    pub(crate) fn post(&self, doing: &str, path: &str, query: &[(&str, &str)], body: &[u8]) -> Result<Answer, Failure> {
         let request = self.prepared(self.http.post(self.url(path, query)));
-        self.received(doing, request.send_empty())
+        self.received(doing, request.send(body))
     }
 
     /// Removes something.
     pub(crate) fn delete(&self, doing: &str, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
         let request = self.prepared(self.http.delete(self.url(path, query)));
         self.received(doing, request.call())
+    }
+
+    /// Removes what the body names.
+    pub(crate) fn delete_named(
+        &self,
+        doing: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        let request = self.prepared(self.http.delete(self.url(path, query)));
+        self.received(doing, request.force_send_body().send(body))
     }
 
     /// Asks for something that is too long to hold.

@@ -3,8 +3,8 @@
 use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
 use crate::{
-    catalog, event, force_leave, info, join, keygen, kv, leave, lock, maint, members, monitor, operator, query,
-    reachability, reload, session, snapshot, tags, version,
+    catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor, operator,
+    query, reachability, reload, rtt, session, snapshot, tags, version,
 };
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
@@ -73,13 +73,14 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 20] = [
+const COMMANDS: [(fn() -> Command, Run); 22] = [
     (catalog::command, catalog::run),
     (event::command, event::run),
     (force_leave::command, force_leave::run),
     (info::command, info::run),
     (join::command, join::run),
     (keygen::command, keygen::run),
+    (keyring::command, keyring::run),
     (kv::command, kv::run),
     (leave::command, leave::run),
     (lock::command, lock::run),
@@ -90,6 +91,7 @@ const COMMANDS: [(fn() -> Command, Run); 20] = [
     (query::command, query::run),
     (reachability::command, reachability::run),
     (reload::command, reload::run),
+    (rtt::command, rtt::run),
     (session::command, session::run),
     (snapshot::command, snapshot::run),
     (tags::command, tags::run),
@@ -241,6 +243,7 @@ mod tests {
             "info",
             "join",
             "keygen",
+            "keyring",
             "kv",
             "leave",
             "lock",
@@ -251,6 +254,7 @@ mod tests {
             "query",
             "reachability",
             "reload",
+            "rtt",
             "session",
             "snapshot",
             "tags",

@@ -12,7 +12,7 @@ pub(crate) fn command() -> Command {
         option("node", "REGEX", "Only for nodes whose name matches"),
         option("service", "REGEX", "Only for nodes with a service whose name matches"),
         option("tag", "REGEX", "Only for nodes with such a service that has a matching tag; needs -service"),
-        Arg::new("payload").help("Whatever belongs to the event; at most 512 bytes together with its name"),
+        Arg::new("payload").help("Whatever belongs to the event; at most 9 KiB together with its name"),
     ]))
 }
 

@@ -1,6 +1,7 @@
 //! What may enter the engine and what may leave it.
 
 use quorate_gossip::MemberEventKind;
+use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::raft::SnapshotMeta;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{CheckDefinition, LogIndex, Member, NodeId, Query, Reply, Request, Status, Term, UserEvent};
@@ -65,6 +66,11 @@ pub enum Input {
         /// What the probe said.
         output: String,
     },
+    /// What [`Output::KeysChanged`] asked for is done.
+    KeysSaved {
+        /// Why it is not, if so: in a sentence.
+        failed: Option<String>,
+    },
     /// Leave the cluster in an orderly way; [`Output::Left`] follows.
     Leave,
     /// Stop without leaving; [`Output::Stopped`] follows, from a leader when another leads.
@@ -113,6 +119,11 @@ pub enum Output {
     },
     /// The agent's own services and checks, to be found again after a restart; replaces what was saved before.
     SaveLocal(Vec<u8>),
+    /// The keys are to be kept over restarts, and connections made under them; [`Input::KeysSaved`] is expected afterwards, for each.
+    KeysChanged {
+        /// They.
+        state: KeyringState,
+    },
     /// Something that people, metrics or event handlers may want to know.
     Noticed(Notice),
     /// The cluster has been left; the process may stop.
@@ -144,6 +155,13 @@ pub enum Notice {
     Query {
         /// It.
         query: Query,
+    },
+    /// Somebody ordered something of this agent's keys.
+    KeyringOrder {
+        /// What: `install`, `use` or `remove`.
+        what: &'static str,
+        /// Why it was not done; empty where it was.
+        refused: String,
     },
     /// A join succeeded.
     Joined {

@@ -108,9 +108,7 @@ impl Engine {
         }
         match self.gossip.fire_event(now, name, payload, filter) {
             Ok(event) => Reply::UserEvents(vec![event]),
-            Err(FireError::TooMany) => Reply::Refused(Refusal::Busy),
-            Err(FireError::Leaving) => Reply::Refused(Refusal::Stopping),
-            Err(why @ FireError::TooLong(_)) => Reply::Refused(Refusal::Invalid(why.to_string())),
+            Err(why) => Reply::Refused(refusal(&why)),
         }
     }
 
@@ -167,6 +165,15 @@ impl Engine {
             let reply = self.happenings.answer(&question);
             self.reply(source, reply);
         }
+    }
+}
+
+/// Who should do what where gossip did not send something.
+pub(crate) fn refusal(why: &FireError) -> Refusal {
+    match why {
+        FireError::TooMany => Refusal::Busy,
+        FireError::Leaving => Refusal::Stopping,
+        FireError::TooLong(_) => Refusal::Invalid(why.to_string()),
     }
 }
 

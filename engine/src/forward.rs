@@ -155,6 +155,7 @@ impl Engine {
         self.happenings.forget(source);
         self.queries.forget(source);
         self.local.followers.forget(source);
+        self.orders.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
         }

@@ -27,6 +27,7 @@
 mod bootstrap;
 mod cluster;
 mod config;
+mod coordinates;
 mod describe;
 mod door;
 mod events;
@@ -35,12 +36,14 @@ mod followers;
 mod forward;
 mod hashes;
 mod hold;
+mod keyring;
 mod leader;
 pub mod local;
 mod lock;
 mod membership;
 mod operator;
 mod queries;
+mod remember;
 mod route;
 mod serve;
 mod server;
@@ -60,9 +63,11 @@ pub use leader::{SERVER_SERVICE, desired};
 pub use local::{LocalState, Remote, SavedLocal, difference};
 pub use quorate_raft::{Snapshot, StartError};
 
+use coordinates::Told;
 use events::Happenings;
 use forward::Forwards;
 use hold::Holding;
+use keyring::Orders;
 use local::Local;
 use lock::Locks;
 use membership::Joins;
@@ -72,6 +77,7 @@ use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{Ask, Check, Member, Refusal, Reply, Service, Time};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use remember::Remembering;
 use server::Server;
 use source::{Job, Own, Source};
 use std::collections::{BTreeMap, VecDeque};
@@ -99,6 +105,11 @@ pub struct Engine {
     happenings: Happenings,
     /// Queries that are open.
     queries: Queries,
+    /// What was ordered of the keys and is under way.
+    orders: Orders,
+    /// Where nodes without an agent are.
+    told: Told,
+    remembering: Remembering,
     /// The server that a client asks first.
     preferred_server: Option<quorate_protocol::NodeId>,
     ending: Ending,
@@ -130,6 +141,9 @@ impl Engine {
             joins: Joins::default(),
             happenings: Happenings::new(config.generation),
             queries: Queries::default(),
+            orders: Orders::default(),
+            told: Told::default(),
+            remembering: Remembering::default(),
             preferred_server: None,
             ending: Ending::default(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
@@ -141,6 +155,7 @@ impl Engine {
         if !engine.config.join.is_empty() {
             engine.gossip.join(now, engine.config.join.clone());
         }
+        engine.join_remembered(now);
         engine.start_local_checks(now);
         engine.define(now, definitions);
         engine.settle(now);
@@ -177,6 +192,7 @@ impl Engine {
             Input::SnapshotSaved { index } => self.handle_snapshot_saved(now, index),
             Input::DiskSpace { low } => self.handle_disk_space(now, low),
             Input::CheckReport { check_id, status, output } => self.handle_check_report(now, &check_id, status, output),
+            Input::KeysSaved { failed } => self.handle_keys_saved(now, failed),
             Input::Leave => self.leave(now),
             Input::Stop => self.stop(now),
         }
@@ -197,6 +213,8 @@ impl Engine {
         self.time_out_joins(now);
         self.time_out_happenings(now);
         self.time_out_queries(now);
+        self.time_out_key_orders(now);
+        self.time_out_remembering(now);
         self.time_out_local(now);
         self.time_out_leader(now);
         self.settle(now);
@@ -214,6 +232,8 @@ impl Engine {
             self.joins.deadline(),
             self.happenings.deadline(),
             self.queries.deadline(),
+            self.orders.deadline(),
+            self.remembering.deadline(),
             self.local.deadline(),
             self.ending.stop_at,
         ]

@@ -81,6 +81,7 @@ impl Engine {
                 quorate_gossip::Output::Event(event) => self.handle_member_event(now, event),
                 quorate_gossip::Output::UserEvent(event) => self.handle_user_event(event),
                 quorate_gossip::Output::Query(query) => self.handle_query(now, query),
+                quorate_gossip::Output::KeysChanged => self.handle_keys_changed(),
                 quorate_gossip::Output::QueryReply(reply) => self.handle_query_reply(reply),
                 quorate_gossip::Output::Joined { address, members } => self.handle_joined(address, members),
             }
@@ -172,6 +173,9 @@ impl Engine {
                 }
             }
             MemberEventKind::Suspect | MemberEventKind::Refute => return,
+        }
+        if !self.ending.leaving {
+            self.remember_soon(now);
         }
         self.reconcile(now, &member);
         if member.is_server() {

@@ -2,11 +2,12 @@
 
 use crate::Engine;
 use crate::door::{Notice, Output};
+use crate::events::refusal;
 use crate::expression::compile;
 use crate::source::Source;
 use bytes::Bytes;
-use quorate_gossip::FireError;
 use quorate_protocol::query::{Response, is_reserved};
+use quorate_protocol::wire::keyring::KEYRING;
 use quorate_protocol::{AgentEvent, EventId, Member, Query, QueryReply, Question, Refusal, Reply, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,9 +87,7 @@ impl Engine {
                 self.queries.asked.insert(query.id, asked);
                 Reply::Asked { query: query.id, timeout: query.question.timeout }
             }
-            Err(FireError::TooMany) => Reply::Refused(Refusal::Busy),
-            Err(FireError::Leaving) => Reply::Refused(Refusal::Stopping),
-            Err(why @ FireError::TooLong(_)) => invalid(why.to_string()),
+            Err(why) => Reply::Refused(refusal(&why)),
         }
     }
 
@@ -130,6 +129,9 @@ impl Engine {
             // An acknowledgement has no length that could be too long.
             let _ = self.gossip.answer(now, &query, None);
         }
+        if query.question.name == KEYRING {
+            return self.obey_keyring(now, query);
+        }
         if query.question.name.starts_with('_') {
             return;
         }
@@ -144,8 +146,11 @@ impl Engine {
 
     /// Somebody answers a query that was asked here.
     pub(crate) fn handle_query_reply(&mut self, reply: QueryReply) {
+        if self.take_keyring_answer(&reply) {
+            return;
+        }
         let QueryReply { query, from, answer } = reply;
-        let node = self.gossip.member(from).map_or_else(|| from.to_string(), |member| member.name.clone());
+        let node = self.name_of(from);
         let Some(asked) = self.queries.asked.get_mut(&query) else { return };
         if asked.responses.len() >= MAX_RESPONSES {
             return self.count("responses_overflow");

@@ -106,6 +106,11 @@ impl Engine {
             LocalRequest::Responses { query, after, timeout } => {
                 return self.responses(now, job.source, query, after, timeout);
             }
+            LocalRequest::Coordinates => self.coordinates(),
+            LocalRequest::SetCoordinate { node, coordinate } => self.set_coordinate(node, coordinate),
+            LocalRequest::Keyring { request, relays, local } => {
+                return self.order_keys(now, job.source, &request, relays, local);
+            }
             LocalRequest::AnswerQuery { query, answer } => self.answer_query(now, query, answer),
             LocalRequest::ChangeTags { set, delete } => self.change_tags(now, set, &delete),
             LocalRequest::ForceLeave { name, prune } => self.force_leave(now, &name, prune),

@@ -29,6 +29,7 @@ impl Engine {
             // Where nobody can take it, the others find a leader as after a crash.
             let _ = self.hand_over(now, None);
             self.gossip.leave(now);
+            self.forget_members();
         }
     }
 

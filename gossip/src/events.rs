@@ -3,7 +3,7 @@
 use crate::allowance::Allowance;
 use crate::memory::{Heard, Memory};
 use quorate_protocol::wire::gossip::RecentEvents;
-use quorate_protocol::{NodeId, Time, UserEvent};
+use quorate_protocol::{EventId, NodeId, Time, UserEvent};
 
 /// What one agent may send out: far more than people and scripts do, far less than gossip carries.
 pub(crate) const EVENTS_PER_SECOND: u32 = 16;
@@ -36,12 +36,22 @@ impl Events {
         self.sent.take(now, own).then(|| self.memory.tick())
     }
 
+    /// An event that was heard lately.
+    pub(crate) fn get(&self, ltime: u64, id: EventId) -> Option<&UserEvent> {
+        self.memory.get(ltime, id)
+    }
+
+    /// Whether one more of this origin is believed now; if so it is counted.
+    pub(crate) fn may_be_heard(&mut self, now: Time, origin: NodeId) -> bool {
+        self.heard.take(now, origin)
+    }
+
     /// Takes in an event that came in a datagram.
     pub(crate) fn hear(&mut self, now: Time, event: &UserEvent) -> Heard {
         if self.memory.contains(event.ltime, event.id) {
             return Heard::Known;
         }
-        if !self.heard.take(now, event.origin) {
+        if !self.may_be_heard(now, event.origin) {
             return Heard::Refused("news_rate_exceeded");
         }
         self.learn(event)
@@ -92,7 +102,7 @@ impl Events {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use quorate_protocol::{EventFilter, EventId};
+    use quorate_protocol::EventFilter;
     use std::time::Duration;
 
     fn event(ltime: u64, origin: u8) -> UserEvent {

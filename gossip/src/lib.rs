@@ -18,9 +18,11 @@
 //! | how liveness is found out | `swim.rs`, and the SWIM paper (Das, Gupta, Motivala, DSN 2002) |
 //! | when a member counts as joined, failed or left | `table.rs` |
 //! | how queries are asked and answered | `queries.rs` |
-//! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs` |
+//! | how user events and queries reach everybody once | `news.rs`, `events.rs`, `memory.rs`, `large.rs` |
+//! | where members are | `vivaldi.rs`, `coordinates.rs` |
 //! | how views are repaired | `push_pull.rs` |
 //! | what a stranger can do (nothing) | `seal.rs`, `replay.rs`, `keyring.rs` |
+//! | how keys change | `keyring.rs`, `keys.rs` |
 //! | what it looks like on the wire | [`quorate_protocol::wire::gossip`], `codec.rs` |
 //!
 //! foca is not visible from outside: `swim.rs`, `identity.rs`, `codec.rs` and `rumours.rs` meet it, and `push_pull.rs` and
@@ -32,6 +34,7 @@ mod allowance;
 mod backlog;
 mod codec;
 mod config;
+mod coordinates;
 mod detector;
 mod digest;
 mod event;
@@ -40,7 +43,9 @@ mod evidence;
 mod health;
 mod identity;
 mod keyring;
+mod keys;
 mod lamport;
+mod large;
 mod machine;
 mod memory;
 mod news;
@@ -56,10 +61,11 @@ mod suspicion;
 mod swim;
 mod table;
 mod timers;
+mod vivaldi;
 
 pub use config::{Config, ConfigError, Timing};
 pub use event::{MemberEvent, MemberEventKind};
-pub use keyring::{KeyLengthError, Keyring};
+pub use keyring::Keyring;
 pub use machine::{Gossip, Output};
 pub use news::FireError;
 #[cfg(feature = "planted-bugs")]

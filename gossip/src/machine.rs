@@ -2,6 +2,7 @@
 
 use crate::codec::{Codec, CodecError};
 use crate::config::{Config, Timing};
+use crate::coordinates::Coordinates;
 use crate::event::{MemberEvent, MemberEventKind};
 use crate::evidence::Accounts;
 use crate::health::LocalHealth;
@@ -64,6 +65,8 @@ pub enum Output {
     Query(Query),
     /// Somebody answers a query of this agent, or says that it arrived; at most once each.
     QueryReply(QueryReply),
+    /// The keys are others now: they are to be kept, and connections made under them.
+    KeysChanged,
     /// A seed answered.
     Joined {
         /// The address as it was given to [`Gossip::join`].
@@ -91,6 +94,7 @@ pub struct Gossip {
     pub(crate) seal: Seal,
     pub(crate) seeds: Seeds,
     pub(crate) news: Announcements,
+    pub(crate) coordinates: Coordinates,
     pub(crate) timers: Timers<Due>,
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
@@ -155,6 +159,8 @@ pub(crate) enum Due {
     News,
     /// What was just heard is passed on, ahead of the next interval.
     PassOn,
+    /// Events that were told of and have not come are asked for again.
+    LargeEvents,
     /// The leave is told to a few more.
     LeaveRound,
     /// Failed and left members are forgotten.
@@ -182,6 +188,7 @@ impl Gossip {
             table: Table::new(timing.reap_after),
             seal: Seal::new(keyring, label, &identity, seed),
             news: Announcements::new(),
+            coordinates: Coordinates::new(),
             seeds: Seeds::new(timing.join_retry, timing.join_retry_max),
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
@@ -210,6 +217,7 @@ impl Gossip {
             timing,
         };
         gossip.cut_to_limits();
+        gossip.witness_keys();
         gossip.note(MemberEventKind::Join);
         gossip.spread_own_record();
         // Members that start together must not exchange state together for ever.
@@ -229,7 +237,10 @@ impl Gossip {
         match self.seal.open(now, bytes) {
             Ok((kind::NEWS, packet)) => self.handle_news(now, &packet),
             Ok((kind::REPLY, packet)) => self.handle_reply(now, &packet),
-            Ok((_, mut packet)) => {
+            Ok((kind, mut packet)) => {
+                if kind == kind::SWIM_WITH_COORDINATE {
+                    self.take_coordinate(now, &mut packet);
+                }
                 let told = self.weigh(now, &mut packet);
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
@@ -265,22 +276,30 @@ impl Gossip {
         }
         match message {
             GossipMessage::PushPull(mut state) => {
-                let (exchange, parts) = (state.exchange, state.parts);
+                let (exchange, parts, keys) = (state.exchange, state.parts, state.keys);
                 let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
+                    self.compare_keys(from, keys);
                     let events = self.exchange_events(now, events);
                     let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange, parts) });
                     self.answer_message(from, answer);
                 }
             }
             GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
-            GossipMessage::Events { .. } => self.count("message_wrong_label"),
+            GossipMessage::Keys { label, state } if label == self.seal.label() => self.merge_keys(now, state),
+            GossipMessage::WantEvent { label, id, ltime } if label == self.seal.label() => {
+                self.give_event(from, ltime, id)
+            }
+            GossipMessage::Events { .. } | GossipMessage::WantEvent { .. } | GossipMessage::Keys { .. } => {
+                self.count("message_wrong_label")
+            }
             GossipMessage::PushPullReply(mut state) => {
-                let exchange = state.exchange;
+                let (exchange, keys) = (state.exchange, state.keys);
                 let events = std::mem::take(&mut state.events);
                 // What a newcomer is told is news to nobody else.
                 let spread = if self.swim.alive() == 0 { Spread::No } else { Spread::Yes };
                 if self.merge(now, from, state, spread) {
+                    self.compare_keys(from, keys);
                     self.merge_events(now, from, events);
                     if let Some(address) = self.seeds.answered(exchange) {
                         let members = 1 + self.table.living().count();
@@ -461,6 +480,7 @@ impl Gossip {
             Due::Reach => self.reach(now),
             Due::News => return self.news_round(now),
             Due::PassOn => self.pass_on(now),
+            Due::LargeEvents => self.ask_for_late_events(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
         }
@@ -519,6 +539,7 @@ impl Gossip {
         for (id, identity) in self.table.reap(now) {
             self.rumours.forget(id);
             self.seal.forget(id);
+            self.coordinates.forget(id);
             if let Some(identity) = identity {
                 let forgotten = self.swim.forget(identity);
                 self.count_error(forgotten);
@@ -648,7 +669,10 @@ impl Gossip {
         let mut changed = false;
         while let Some(effect) = self.swim.next_effect() {
             match effect {
-                Effect::Send(to, packet) => self.send_packet(to, &packet),
+                Effect::Send(to, packet) => {
+                    self.note_probe(now, &to, &packet);
+                    self.send_packet(to, packet);
+                }
                 Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
                 Effect::AfterProbe(length, timer) => {
                     self.probes.is_paced_by(&timer);
@@ -712,7 +736,7 @@ impl Gossip {
         self.swim.resize();
     }
 
-    fn sync_soon(&mut self, now: Time) {
+    pub(crate) fn sync_soon(&mut self, now: Time) {
         self.sync_after(now, Duration::ZERO);
     }
 
@@ -725,9 +749,9 @@ impl Gossip {
         }
     }
 
-    fn send_packet(&mut self, to: Identity, packet: &[u8]) {
+    fn send_packet(&mut self, to: Identity, mut packet: Vec<u8>) {
         // foca does not tell what it does; its packets do.
-        if let Ok(header) = Codec.decode_header(packet)
+        if let Ok(header) = Codec.decode_header(packet.as_slice())
             && header.src == *self.swim.identity()
         {
             if header.src_incarnation > self.incarnation {
@@ -737,7 +761,8 @@ impl Gossip {
             self.incarnation = header.src_incarnation;
             self.note_sent(&header);
         }
-        self.send_sealed(to.address, kind::SWIM, packet);
+        let kind = self.carry_coordinate(&mut packet);
+        self.send_sealed(to.address, kind, &packet);
     }
 
     pub(crate) fn send_sealed(&mut self, to: SocketAddr, kind: u8, packet: &[u8]) {
@@ -752,7 +777,7 @@ impl Gossip {
     /// Sends a packet that was made here.
     pub(crate) fn post(&mut self, to: Identity, letter: Result<Vec<u8>, CodecError>) {
         match letter {
-            Ok(packet) => self.send_packet(to, &packet),
+            Ok(packet) => self.send_packet(to, packet),
             Err(_) => self.count("packet_too_long"),
         }
     }

@@ -51,6 +51,10 @@ impl<T> Memory<T> {
         self.recent.contains_key(&(ltime, id))
     }
 
+    pub(crate) fn get(&self, ltime: u64, id: EventId) -> Option<&T> {
+        self.recent.get(&(ltime, id))
+    }
+
     pub(crate) fn learn(&mut self, ltime: u64, id: EventId, piece: T) -> Heard {
         let place = (ltime, id);
         if self.recent.contains_key(&place) {

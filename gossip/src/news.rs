@@ -4,6 +4,7 @@
 use crate::backlog::Backlog;
 use crate::events::{EVENTS_PER_SECOND, Events};
 use crate::identity::Identity;
+use crate::large::{LargeEvents, digest_of};
 use crate::machine::{Due, Gossip, Output};
 use crate::memory::Heard;
 use crate::queries::Queries;
@@ -41,6 +42,7 @@ pub enum FireError {
 pub(crate) struct Announcements {
     pub(crate) events: Events,
     pub(crate) queries: Queries,
+    pub(crate) large: LargeEvents,
     backlog: Backlog,
     /// Whether the next round is planned.
     round_is_set: bool,
@@ -51,6 +53,7 @@ impl Announcements {
         Announcements {
             events: Events::new(),
             queries: Queries::new(),
+            large: LargeEvents::default(),
             backlog: Backlog::default(),
             round_is_set: false,
         }
@@ -84,9 +87,7 @@ impl Gossip {
     /// Takes in a datagram of news; its sender holds a key.
     pub(crate) fn handle_news(&mut self, now: Time, packet: &[u8]) {
         let mut rest = packet;
-        if Identity::decode(&mut rest).is_err() {
-            return self.count("news_malformed");
-        }
+        let Ok(sender) = Identity::decode(&mut rest) else { return self.count("news_malformed") };
         while rest.has_remaining() {
             let length = rest.try_get_u16().map_or(usize::MAX, usize::from);
             let Some((item, behind)) = rest.split_at_checked(length) else { return self.count("news_malformed") };
@@ -96,6 +97,7 @@ impl Gossip {
                     let heard = self.news.events.hear(now, &event);
                     self.take_event(now, event, heard);
                 }
+                Ok(News::Digest(told)) => self.hear_digest(now, sender, told),
                 Ok(News::Query(query)) => self.hear_query(now, query),
                 Err(_) => self.count("news_malformed"),
             }
@@ -142,6 +144,9 @@ impl Gossip {
         if check_event(&event.name, &event.payload, &event.filter).is_err() {
             return self.count("message_bad_event");
         }
+        if !self.is_as_told(&event) {
+            return;
+        }
         let heard = self.news.events.learn(&event);
         if deliver {
             self.take_event(now, event, heard);
@@ -157,7 +162,11 @@ impl Gossip {
     }
 
     fn deliver_and_pass_on(&mut self, now: Time, event: UserEvent) {
-        let news = News::Event(event.clone()).encode();
+        let news = if event.fits_datagram() {
+            News::Event(event.clone()).encode()
+        } else {
+            News::Digest(digest_of(&event)).encode()
+        };
         self.outputs.push_back(Output::UserEvent(event));
         self.announce(now, news);
     }

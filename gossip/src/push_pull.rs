@@ -27,13 +27,22 @@ impl Gossip {
         let others = self.swim.members().filter(|member| parts.contain(member.id().id));
         members.extend(others.take(MAX_PUSH_PULL - 1).map(|member| self.member_state(now, member)));
         let events = self.news.events.summary(None);
-        PushPull { exchange, label: self.seal.label().to_owned(), members, parts, events }
+        PushPull {
+            exchange,
+            label: self.seal.label().to_owned(),
+            members,
+            parts,
+            events,
+            keys: self.keyring().digest(),
+            coordinates: self.told_coordinates(parts),
+        }
     }
 
     /// All we know, in short.
     fn digest(&self, now: Time) -> Digest {
         let label = self.seal.label().to_owned();
-        let mut digest = Digest { label, members: [0; PARTS], events: self.news.events.digest() };
+        let mut digest =
+            Digest { label, members: [0; PARTS], events: self.news.events.digest(), keys: self.keyring().digest() };
         let own = std::iter::once(self.own_state());
         for member in own.chain(self.swim.members().map(|member| self.member_state(now, member))) {
             digest.add(member.id, hash(&member));
@@ -56,7 +65,8 @@ impl Gossip {
         }
         let ours = self.digest(now);
         let parts = ours.differing(others);
-        if !parts.is_empty() || ours.events != others.events {
+        self.compare_keys(from, others.keys);
+        if !parts.is_empty() || ours.events != others.events || ours.keys != others.keys {
             self.exchange += 1;
             let state = self.state(now, self.exchange, parts);
             self.answer_message(from, GossipMessage::PushPull(state));
@@ -134,6 +144,7 @@ impl Gossip {
         }
         self.settle(now);
         self.take_told(now, told.collect());
+        self.merge_coordinates(from.id, state.coordinates);
         for (identity, down_for) in news.met_down {
             self.table.set_down_for(now, identity.id, down_for);
         }

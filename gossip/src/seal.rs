@@ -38,6 +38,14 @@ impl Seal {
         &self.label
     }
 
+    pub(crate) const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) const fn keyring_mut(&mut self) -> &mut Keyring {
+        &mut self.keyring
+    }
+
     /// The datagram that carries a packet of this [`kind`].
     pub(crate) fn seal(&mut self, kind: u8, packet: &[u8]) -> Option<Vec<u8>> {
         debug_assert!(packet.len() < MAX_SEALED, "{}", packet.len());
@@ -45,7 +53,7 @@ impl Seal {
         let mut nonce = [0; NONCE_LEN];
         nonce[..NONCE_LEN - 8].copy_from_slice(&self.salt);
         nonce[NONCE_LEN - 8..].copy_from_slice(&self.counter.to_be_bytes());
-        let key = self.keyring.primary();
+        let key = self.keyring.primary()?;
         let envelope = Envelope { key: key.id, nonce };
         let mut plain = Vec::with_capacity(1 + packet.len());
         plain.push(kind);
@@ -71,7 +79,7 @@ impl Seal {
         let aad = envelope.associated_data(self.pool, &self.label);
         let mut packet = key.open(envelope.nonce, &aad, sealed).ok_or("datagram_not_authentic")?;
         let kind = match packet.first() {
-            Some(&(kind::SWIM | kind::NEWS | kind::REPLY)) => packet.remove(0),
+            Some(&(kind::SWIM | kind::SWIM_WITH_COORDINATE | kind::NEWS | kind::REPLY)) => packet.remove(0),
             Some(_) => return Err("datagram_unknown_kind"),
             None => return Err("datagram_malformed"),
         };

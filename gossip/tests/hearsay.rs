@@ -10,6 +10,7 @@ use quorate_protocol::MemberStatus;
 use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull, RecentEvents};
 use quorate_protocol::wire::stream::Origin;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use world::{World, address, node_id, secs};
 
@@ -37,6 +38,8 @@ fn tell(world: &mut World, member: MemberState) {
         members: vec![member],
         parts: Parts::ALL,
         events: RecentEvents::default(),
+        keys: 0,
+        coordinates: BTreeMap::new(),
     };
     world.with(0, |gossip| gossip.handle_message(now, from, GossipMessage::PushPullReply(state)));
 }
@@ -108,6 +111,8 @@ fn that_one_we_hold_down_is_alive_makes_us_call_it() {
         members,
         parts: Parts::ALL,
         events: RecentEvents::default(),
+        keys: 0,
+        coordinates: BTreeMap::new(),
     });
     let gossip = world.agents[0].gossip.as_mut().expect("it runs");
     gossip.handle_message(now, from, told);

@@ -143,26 +143,6 @@ fn sealed_under_another_key_or_label() {
     }
 }
 
-#[test]
-fn a_key_in_rotation_opens() {
-    let mut world = World::new(0, 5);
-    for n in 0..3 {
-        let mut config = world::config(n, 5);
-        config.keyring = [
-            Keyring::new([7; 32]).with_secondary([8; 32]),
-            Keyring::new([8; 32]).with_secondary([7; 32]),
-            Keyring::new([8; 32]).with_secondary([7; 32]),
-        ][n]
-            .clone();
-        world.agents.push(world::Agent::new(config, world.now));
-    }
-    world.join(1, 0);
-    world.join(2, 0);
-    world.run_until(secs(5), "all see all", World::agrees);
-    world.run(secs(10));
-    assert!(world.agrees());
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
@@ -197,7 +177,7 @@ proptest! {
             left: left.then_some(Stamp { generation, version: renewal + 1 }),
             pruned: left && generation % 2 == 0,
         }).collect();
-        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, parts: Parts::ALL, events: RecentEvents::default() };
+        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, parts: Parts::ALL, events: RecentEvents::default(), keys: 0, coordinates: BTreeMap::new()  };
         let message = if reply { GossipMessage::PushPullReply(state) } else { GossipMessage::PushPull(state) };
         world.with(0, |gossip| gossip.handle_message(now, Origin { id: node_id(1), address: address(1) }, message));
         for (_, gossip) in world.running() {
@@ -238,6 +218,8 @@ fn streams_of_other_clusters_and_of_ourselves() {
             members: vec![stranger.clone(); members],
             parts: Parts::ALL,
             events: RecentEvents::default(),
+            keys: 0,
+            coordinates: BTreeMap::new(),
         })
     };
     let from = |n| Origin { id: node_id(n), address: address(n) };

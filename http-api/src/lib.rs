@@ -24,6 +24,7 @@ mod body;
 mod call;
 mod catalog;
 mod config;
+mod coordinate;
 mod error;
 mod event;
 mod guard;
@@ -58,6 +59,7 @@ pub fn router(cluster: Arc<dyn Cluster>, config: Config) -> Router {
         .merge(agent::routes())
         .merge(catalog::routes())
         .merge(health::routes())
+        .merge(coordinate::routes())
         .merge(event::routes())
         .merge(operator::routes())
         .merge(snapshot::routes())

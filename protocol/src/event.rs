@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::id::EventId;
 
-/// The most bytes of a name and a payload together: Serf's `user_event_size_limit`.
-pub const MAX_EVENT: usize = 512;
+/// The most bytes of a name and a payload together: what Serf's `user_event_size_limit` can be set to.
+pub const MAX_EVENT: usize = 9 * 1024;
+/// The most of them that travel in a datagram (Serf's limit if nothing is set); of more, datagrams only tell.
+pub const MAX_EVENT_IN_DATAGRAM: usize = 512;
 /// The longest name, in bytes.
 pub const MAX_EVENT_NAME: usize = 255;
 /// The longest of an event's filters, in bytes: with all three an event still fits a datagram.
@@ -51,6 +53,13 @@ impl EventFilter {
 
     fn all(&self) -> [&String; 3] {
         [&self.node, &self.service, &self.tag]
+    }
+}
+
+impl UserEvent {
+    /// Whether it travels in datagrams itself.
+    pub fn fits_datagram(&self) -> bool {
+        self.name.len().saturating_add(self.payload.len()) <= MAX_EVENT_IN_DATAGRAM
     }
 }
 

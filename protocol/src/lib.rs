@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`definitions`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`operator`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`definitions`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`coordinate`], [`keyring`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -14,12 +14,14 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod check;
+pub mod coordinate;
 pub mod definitions;
 pub mod event;
 pub mod evidence;
 pub mod go;
 pub mod id;
 pub mod index;
+pub mod keyring;
 pub mod kv;
 pub mod member;
 pub mod node;

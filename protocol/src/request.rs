@@ -1,5 +1,7 @@
 //! What a front door may ask, and what it is told.
 
+use crate::coordinate::{Coordinate, NodeCoordinate};
+use crate::keyring::{KeyringReport, KeyringRequest};
 use crate::query::{Question, Response};
 use crate::{
     AgentEvent, Answer, AutopilotState, Check, CheckDefinition, Definitions, EventFilter, EventId, Evidence, LogIndex,
@@ -203,6 +205,24 @@ pub enum LocalRequest {
         /// The answer; at most [`crate::query::MAX_QUERY`] bytes.
         answer: Bytes,
     },
+    /// Has all agents list or change their keys: [`Reply::Keyring`].
+    Keyring {
+        /// What.
+        request: KeyringRequest,
+        /// Through how many members answers also come.
+        relays: u8,
+        /// Whether only this agent is meant.
+        local: bool,
+    },
+    /// Where nodes are: [`Reply::Coordinates`].
+    Coordinates,
+    /// Keeps where a node without an agent is: [`Reply::Done`].
+    SetCoordinate {
+        /// Its name.
+        node: String,
+        /// Where.
+        coordinate: Coordinate,
+    },
     /// Changes what this agent says of itself: [`Reply::Done`], or [`Refusal::Invalid`].
     ChangeTags {
         /// Tags to set.
@@ -269,6 +289,10 @@ pub enum Reply {
         /// Whether nothing more is taken.
         over: bool,
     },
+    /// Where nodes are, by name.
+    Coordinates(Vec<NodeCoordinate>),
+    /// What all agents said of their keys.
+    Keyring(KeyringReport),
     /// What happened.
     Happened {
         /// With their numbers, which grow, over restarts too.

@@ -409,6 +409,8 @@ impl World {
                     process.probes.remove(&check_id);
                 }
             }
+            // Nobody changes keys in the simulated world.
+            Output::KeysChanged { .. } => {}
             Output::SaveLocal(bytes) => self.agents[agent].disk.local = bytes,
             Output::Noticed(notice) => return self.noticed(agent, &notice),
             Output::Left => {

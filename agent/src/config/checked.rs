@@ -4,11 +4,13 @@ use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
 use super::gossip::GossipLan;
 use super::keys::cut;
-use super::{ConfigError, File, GossipKey};
+use super::{ConfigError, File, key};
+use crate::handlers::EventHandler;
 use quorate_engine::SnapshotPolicy;
 use quorate_gossip::Timing;
 use quorate_protocol::check::{OUTPUT_SIZE, SERF_HEALTH, is_maintenance};
 use quorate_protocol::go::format_duration;
+use quorate_protocol::keyring::GossipKey;
 use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
 use quorate_protocol::{CheckDefinition, Definitions, NodeId, Scripts, ServiceDefinition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +63,8 @@ pub struct Config {
     pub gossip_timing: Timing,
     /// What ends with a graceful leave.
     pub leave: Leave,
+    /// Scripts that run when something happens.
+    pub event_handlers: Vec<EventHandler>,
     /// The largest value of a key, in bytes.
     pub kv_max_value_size: usize,
     /// The largest body of a transaction, in bytes.
@@ -250,6 +254,7 @@ impl Config {
                 on_interrupt: !file.skip_leave_on_interrupt.unwrap_or(server.is_some()),
                 on_terminate: file.leave_on_terminate.unwrap_or(server.is_none()),
             },
+            event_handlers: checks.event_handlers(&file.event_handlers)?,
             kv_max_value_size: checks.kv_max_value_size(file.limits.kv_max_value_size)?,
             txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
             txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
@@ -447,27 +452,32 @@ impl Checks {
         })
     }
 
+    fn event_handlers(&self, texts: &[String]) -> Result<Vec<EventHandler>, ConfigError> {
+        let read = |text: &String| EventHandler::parse(text).map_err(|why| self.refuse("event_handlers", text, why));
+        texts.iter().map(read).collect()
+    }
+
     fn key(&mut self, text: Option<String>, bind: IpAddr) -> Result<GossipKey, ConfigError> {
         const MAKE_ONE: &str = "make one with `quorate keygen` and give the same to every agent";
         match text {
             Some(text) => {
-                let key = GossipKey::from_base64(text.trim()).map_err(|shape| {
+                let given = key::from_base64(text.trim()).map_err(|shape| {
                     let remedy = format!("the base64 of 16, 24 or 32 random bytes is expected; {MAKE_ONE}");
                     self.refuse("encrypt", shape, remedy)
                 })?;
-                if key.is_well_known() && !bind.is_loopback() {
+                if key::is_well_known(&given) && !bind.is_loopback() {
                     let remedy =
                         format!("everybody knows it, and bind_addr {bind} is open to other machines; {MAKE_ONE}");
                     return Err(self.refuse("encrypt", "the development key", remedy));
                 }
-                Ok(key)
+                Ok(given)
             }
             None if bind.is_loopback() => {
                 self.warnings.push(format!(
                     "encrypt is not set: agents on {bind} use a development key that everybody knows; before binding to \
                      another address, {MAKE_ONE}"
                 ));
-                Ok(GossipKey::well_known())
+                Ok(key::well_known())
             }
             None => {
                 let remedy = format!(

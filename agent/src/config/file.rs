@@ -80,6 +80,8 @@ pub struct File {
     pub gossip_profile: Option<String>,
     /// `gossip_lan`: single timings of it.
     pub gossip_lan: GossipLan,
+    /// Scripts that run when something happens, as Serf writes them; Serf's key.
+    pub event_handlers: Vec<String>,
     /// `services` and `service`.
     pub services: Vec<ServiceDefinition>,
     /// `checks` and `check`.
@@ -209,6 +211,7 @@ impl File {
             skip_leave_on_interrupt,
             gossip_profile,
             gossip_lan,
+            event_handlers,
             services,
             checks,
             enable_local_script_checks,
@@ -250,6 +253,7 @@ impl File {
         set(&mut self.skip_leave_on_interrupt, skip_leave_on_interrupt);
         set(&mut self.gossip_profile, gossip_profile);
         self.gossip_lan.overlay(gossip_lan);
+        self.event_handlers.extend(event_handlers);
         self.services.extend(services);
         self.checks.extend(checks);
         set(&mut self.enable_local_script_checks, enable_local_script_checks);
@@ -435,6 +439,7 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         skip_leave_on_interrupt: keys.switch("skip_leave_on_interrupt")?,
         gossip_profile: keys.text("gossip_profile")?,
         gossip_lan: keys.object("gossip_lan", GossipLan::read)?.unwrap_or_default(),
+        event_handlers: keys.texts("event_handlers")?,
         services: keys.objects("services", definition::service)?,
         checks: keys.objects("checks", definition::check)?,
         enable_local_script_checks: keys.switch("enable_local_script_checks")?,

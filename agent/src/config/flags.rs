@@ -113,6 +113,9 @@ pub struct Flags {
     /// Logs one JSON object a line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     log_json: Option<bool>,
+    /// A script to run when something happens: [TYPE[:NAME],…=]SCRIPT; may be repeated
+    #[arg(long, value_name = "HANDLER")]
+    event_handler: Vec<String>,
     /// How fast gossip is: lan, lan-calm, wan or local [default: lan]
     #[arg(long, value_name = "PROFILE")]
     gossip_profile: Option<String>,
@@ -209,6 +212,7 @@ impl Flags {
             enable_local_script_checks: self.enable_local_script_checks,
             enable_script_checks: self.enable_script_checks,
             check_output_max_size: self.check_output_max_size,
+            event_handlers: self.event_handler,
             ..File::default()
         };
         file.ports.http = self.http_port;
@@ -236,6 +240,7 @@ impl Flags {
             ("check_output_max_size", "-check_output_max_size", file.check_output_max_size.is_some()),
             ("log_level", "-log-level", file.log_level.is_some()),
             ("gossip_profile", "-gossip-profile", file.gossip_profile.is_some()),
+            ("event_handlers", "-event-handler", !file.event_handlers.is_empty()),
             ("ports.http", "-http-port", file.ports.http.is_some()),
             ("ports.dns", "-dns-port", file.ports.dns.is_some()),
             ("ports.serf_lan", "-serf-lan-port", file.ports.serf_lan.is_some()),
@@ -255,7 +260,7 @@ const IGNORED: &[(&str, bool, &str)] = &[
     ("auto-reload-config", false, "the configuration is read again on SIGHUP and `quorate reload`"),
     ("default-query-time", true, "a blocking query waits five minutes unless it says otherwise"),
     ("disable-host-node-id", false, "a node id is never made from the host's"),
-    ("disable-keyring-file", false, "no keyring file is written"),
+    ("disable-keyring-file", false, "a keyring file is written only once a key is changed"),
     ("grpc-port", true, "there is no gRPC interface"),
     ("grpc-tls-port", true, "there is no gRPC interface"),
     ("https-port", true, "HTTPS comes later"),

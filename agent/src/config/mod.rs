@@ -30,7 +30,6 @@ pub use address::{Host, JoinAddress};
 pub use checked::{Config, Dns, Leave, Log, LogLevel, Server};
 pub use file::File;
 pub use flags::Flags;
-pub use key::GossipKey;
 
 use std::ffi::OsString;
 use std::fs;

@@ -49,7 +49,7 @@ fn dev_is_one_server_on_loopback_that_keeps_nothing() {
     assert_eq!(config.dns_listen, ["127.0.0.1:8600".parse().unwrap()]);
     assert_eq!((config.node_name.as_str(), config.datacenter.as_str()), ("host", "dc1"));
     assert_eq!((config.data_dir, config.dev), (None, true));
-    assert!(config.key.is_well_known());
+    assert!(key::is_well_known(&config.key));
     assert_eq!(config.log, Log { level: LogLevel::Info, json: false });
     assert_eq!(config.kv_max_value_size, 524_288);
 }
@@ -731,4 +731,17 @@ fn ids_of_services_are_unique_and_not_the_servers_own() {
         let error = both("-dev", json).map(|loaded| loaded.config.definitions).unwrap_err().to_string();
         assert!(error.contains(word), "{json}: {error}");
     }
+}
+
+#[test]
+fn event_handlers_are_read_and_wrong_ones_refused() {
+    let handlers = |text: &str| {
+        let (file, _) = File::parse(&format!(r#"{{"bind_addr": "127.0.0.1"{text}}}"#), "a.json").unwrap();
+        let checked = Config::check(file, &host(), true).map_err(|error| error.to_string());
+        checked.map(|(config, _)| config.event_handlers.len())
+    };
+    assert_eq!(handlers(""), Ok(0), "off without configuration");
+    assert_eq!(handlers(r#", "event_handlers": ["user:deploy=/x/deploy.sh", "/x/all.sh"]"#), Ok(2));
+    let refused = handlers(r#", "event_handlers": ["member-jion=/x"]"#).unwrap_err();
+    assert!(refused.contains("event_handlers") && refused.contains("member-join"), "{refused}");
 }

@@ -5,7 +5,8 @@
 //!    lock                    held while an agent runs                              directory
 //!    node-id                 whose directory this is                               directory
 //!    generation              counts starts                                         directory
-//!    local                   the agent's own services and checks                   local
+//!    local                   the agent's own services and checks                   kept
+//!    keyring                 the keys, once an operator changed them               kept
 //!    witness                 how many batches the log must hold                    witness
 //!    reserve                 space for the moment when there is none               space
 //!    quarantine, rejoin      the next start begins anew; waits to be added         quarantine
@@ -28,7 +29,7 @@
 mod directory;
 mod error;
 mod files;
-mod local;
+mod kept;
 mod log;
 mod outline;
 mod quarantine;
@@ -47,7 +48,7 @@ mod writer;
 
 pub use directory::{Lock, generation, lock, node_id};
 pub use error::DiskError;
-pub use local::{load_local, save_local};
+pub use kept::{KEYRING, LOCAL};
 pub use quarantine::quarantine;
 pub use space::Space;
 pub use writer::Disk;

@@ -8,6 +8,7 @@ use super::{Config, Inbound, limits};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
+use quorate_protocol::NodeId;
 use quorate_protocol::wire::hello::Hello;
 use ring::rand::SecureRandom;
 use std::io;
@@ -71,9 +72,10 @@ pub(super) fn open(config: Config, inbound: mpsc::Sender<Inbound>) -> Result<Arc
     let socket = bind_udp(address).map_err(socket_error)?;
     let socket = Socket::new(socket, inbound.clone(), counters.clone()).map_err(socket_error)?;
     let socket = Arc::new(socket);
-    let security = Security::new(&config).map_err(|cause| BindError::Identity { address, cause: cause.to_string() })?;
+    let identity_error = |cause: IdentityError| BindError::Identity { address, cause: cause.to_string() };
+    let security = Security::of(&config.secrets, config.id, &config.datacenter).map_err(identity_error)?;
     let endpoint = quinn::Endpoint::new_with_abstract_socket(
-        security.endpoint,
+        endpoint_config(&config).map_err(identity_error)?,
         Some(security.server),
         socket.clone(),
         Arc::new(TokioRuntime),
@@ -83,13 +85,13 @@ pub(super) fn open(config: Config, inbound: mpsc::Sender<Inbound>) -> Result<Arc
     if advertise.port() == 0 {
         advertise.set_port(socket.local_address().port());
     }
-    let hello = Hello::new(advertise, config.name, security.boot);
+    let hello = Hello::new(advertise, config.name, random_u64().map_err(identity_error)?);
     Ok(Arc::new(Shared::new(
         config.id,
         hello,
         endpoint,
-        security.client,
-        security.client_for_raft,
+        security.clients,
+        config.datacenter,
         socket,
         inbound,
         counters,
@@ -115,35 +117,40 @@ fn bind_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Everything made from the secret.
-struct Security {
-    endpoint: EndpointConfig,
-    server: ServerConfig,
-    client: ClientConfig,
-    client_for_raft: ClientConfig,
-    boot: u64,
+/// What both ends of a connection insist on: it follows from the keys.
+pub(super) struct Security {
+    pub(super) server: ServerConfig,
+    pub(super) clients: Clients,
 }
 
-impl Security {
-    fn new(config: &Config) -> Result<Security, IdentityError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let credentials = Credentials::new(&config.secret, config.id, &config.datacenter, provider.clone())?;
-        let credentials = Arc::new(credentials);
-        let tls = Tls { provider, credentials };
-        Ok(Security {
-            endpoint: endpoint_config(&config.secret, config)?,
-            server: tls.server()?,
-            client: tls.client(None)?,
-            client_for_raft: tls.client(Some(limits::KEEP_ALIVE))?,
-            boot: random_u64()?,
-        })
+/// For dialling.
+pub(super) struct Clients {
+    plain: ClientConfig,
+    /// With keep-alive.
+    for_raft: ClientConfig,
+}
+
+impl Clients {
+    pub(super) fn of(&self, for_raft: bool) -> ClientConfig {
+        if for_raft { self.for_raft.clone() } else { self.plain.clone() }
     }
 }
 
-/// Connection ids and reset tokens are keyed by the secret and the node id, not drawn at start: so an agent that restarts still
+impl Security {
+    pub(super) fn of(secrets: &[Vec<u8>], id: NodeId, datacenter: &str) -> Result<Security, IdentityError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let credentials = Arc::new(Credentials::new(secrets, id, datacenter, provider.clone())?);
+        let tls = Tls { provider, credentials };
+        let clients = Clients { plain: tls.client(None)?, for_raft: tls.client(Some(limits::KEEP_ALIVE))? };
+        Ok(Security { server: tls.server()?, clients })
+    }
+}
+
+/// Connection ids and reset tokens are keyed by the key at the start and the node id, not drawn at start: so an agent that restarts still
 /// recognises packets of its former life and tells their sender at once that the connection is gone (RFC 9000, 10.3), instead of
 /// leaving it to the idle timeout. Everything else that arrives unasked goes unanswered.
-fn endpoint_config(secret: &[u8], config: &Config) -> Result<EndpointConfig, IdentityError> {
+fn endpoint_config(config: &Config) -> Result<EndpointConfig, IdentityError> {
+    let secret = config.secrets.first().ok_or_else(|| other("there is no key"))?;
     let reset = identity::derive(secret, &[b"stateless reset", &config.id.0])?;
     let ids = identity::derive(secret, &[b"connection ids", &config.id.0])?;
     let (first, _) = ids.split_first_chunk::<8>().ok_or_else(|| other("connection ids"))?;

@@ -1,6 +1,6 @@
 //! Who is at the other end: certificates from an authority that the gossip secret stands for.
 //!
-//! Whoever knows the secret can derive the authority's key and so sign a certificate for itself; whoever does not, cannot. There are
+//! Whoever knows a secret can derive the authority's key and so sign a certificate for itself; whoever does not, cannot. There are
 //! no files to manage. What a certificate says is in its one name: `quorate://<datacenter>/node/<node id>`.
 
 use quorate_protocol::NodeId;
@@ -71,52 +71,87 @@ pub(super) fn named(certificate: &CertificateDer<'_>) -> Option<NodeId> {
     id.parse().ok()
 }
 
-/// The authority, and this agent's current certificate under it.
-pub(super) struct Credentials {
+/// What one gossip key stands for: an authority, and this agent's current certificate under it.
+struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    anchor: TrustAnchor<'static>,
-    name: String,
-    provider: Arc<CryptoProvider>,
     current: Mutex<(SystemTime, Arc<CertifiedKey>)>,
 }
 
+/// The authorities of all keys, the primary's first. An agent shows the certificate under the first of them that the other end believes (RFC
+/// 8446, 4.2.4, both ways), so agents understand each other while a key is being changed.
+pub(super) struct Credentials {
+    authorities: Vec<Authority>,
+    anchors: Vec<TrustAnchor<'static>>,
+    /// What the other end is told of them.
+    names: Vec<DistinguishedName>,
+    name: String,
+    provider: Arc<CryptoProvider>,
+}
+
 impl Credentials {
-    /// Derives the authority from the secret and issues the first certificate.
+    /// Derives the authorities from the secrets and issues the first certificates.
     pub(super) fn new(
-        secret: &[u8],
+        secrets: &[Vec<u8>],
         id: NodeId,
         datacenter: &str,
         provider: Arc<CryptoProvider>,
     ) -> Result<Credentials, IdentityError> {
+        let name = name_of(id, datacenter);
+        let (mut authorities, mut anchors, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for secret in secrets {
+            let (authority, anchor) = Authority::new(secret, &name, &provider)?;
+            names.push(DistinguishedName::in_sequence(anchor.subject.as_ref()));
+            authorities.push(authority);
+            anchors.push(anchor);
+        }
+        if authorities.is_empty() {
+            return Err(IdentityError("there is no key".into()));
+        }
+        Ok(Credentials { authorities, anchors, names, name, provider })
+    }
+
+    /// The certificate to show to whoever believes these authorities; the primary's where it does not say.
+    fn shown_to(&self, believed: &[&[u8]]) -> Option<Arc<CertifiedKey>> {
+        let place = self.names.iter().position(|name| believed.contains(&name.as_ref())).unwrap_or(0);
+        self.authorities.get(place).map(|authority| authority.current(&self.name, &self.provider))
+    }
+}
+
+impl Authority {
+    fn new(
+        secret: &[u8],
+        name: &str,
+        provider: &CryptoProvider,
+    ) -> Result<(Authority, TrustAnchor<'static>), IdentityError> {
+        let failed = |error: &dyn fmt::Display| IdentityError::because("the authority's certificate", error);
         let mut key = PKCS8_ED25519.to_vec();
         key.extend_from_slice(&derive(secret, &[b"authority"])?);
         let key = PrivatePkcs8KeyDer::from(key);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)
             .map_err(|error| IdentityError::because("the authority's key", error))?;
+        // Which key it stands for is no secret, no more than in a datagram; only by it are several told apart.
+        let fingerprint: String =
+            derive(secret, &[b"authority name"])?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Quorate mesh authority");
+        params.distinguished_name.push(DnType::CommonName, format!("Quorate mesh authority {fingerprint}"));
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-        let certificate =
-            params.self_signed(&key).map_err(|error| IdentityError::because("the authority's certificate", error))?;
-        let anchor = webpki::anchor_from_trusted_cert(certificate.der())
-            .map_err(|error| IdentityError::because("the authority's certificate", error))?
-            .to_owned();
+        let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
+        let anchor = webpki::anchor_from_trusted_cert(certificate.der()).map_err(|error| failed(&error))?.to_owned();
         let issuer = Issuer::new(params, key);
-        let name = name_of(id, datacenter);
         let now = SystemTime::now();
-        let current = Mutex::new((now, issue(&issuer, &name, &provider, now)?));
-        Ok(Credentials { issuer, anchor, name, provider, current })
+        let current = Mutex::new((now, issue(&issuer, name, provider, now)?));
+        Ok((Authority { issuer, current }, anchor))
     }
 
     /// The certificate to show, renewed where it is time to.
-    fn current(&self) -> Arc<CertifiedKey> {
+    fn current(&self, name: &str, provider: &CryptoProvider) -> Arc<CertifiedKey> {
         let now = SystemTime::now();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back makes the certificate look as if it came from the future: renew it as well.
         if now.duration_since(current.0).is_ok_and(|age| age < RENEW_AFTER) {
             return current.1.clone();
         }
-        match issue(&self.issuer, &self.name, &self.provider, now) {
+        match issue(&self.issuer, name, provider, now) {
             Ok(renewed) => *current = (now, renewed),
             Err(error) => tracing::error!(%error, "the certificate for other agents could not be renewed"),
         }
@@ -153,8 +188,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl ResolvesClientCert for Credentials {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+    fn resolve(&self, believed: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.shown_to(believed)
     }
 
     fn has_certs(&self) -> bool {
@@ -163,13 +198,14 @@ impl ResolvesClientCert for Credentials {
 }
 
 impl ResolvesServerCert for Credentials {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let believed = hello.certificate_authorities().unwrap_or_default();
+        self.shown_to(&believed.iter().map(AsRef::as_ref).collect::<Vec<_>>())
     }
 }
 
 impl Credentials {
-    /// Signed by the authority, not expired, and naming exactly one agent. Which one is looked at after the handshake, for then it can
+    /// Signed by one of the authorities, not expired, and naming exactly one agent. Which one is looked at after the handshake, for then it can
     /// be compared with who was expected.
     fn verify(
         &self,
@@ -182,16 +218,16 @@ impl Credentials {
         let end_entity = EndEntityCert::try_from(certificate).map_err(|_| refused(CertificateError::BadEncoding))?;
         // The names alone tell what an agent is; both ends of a connection show the same kind of certificate.
         let usage = KeyUsage::client_auth();
-        end_entity
-            .verify_for_usage(algorithms, std::slice::from_ref(&self.anchor), intermediates, now, usage, None, None)
-            .map_err(|error| match error {
+        end_entity.verify_for_usage(algorithms, &self.anchors, intermediates, now, usage, None, None).map_err(
+            |error| match error {
                 webpki::Error::CertExpired { .. } => refused(CertificateError::Expired),
                 webpki::Error::CertNotValidYet { .. } => refused(CertificateError::NotValidYet),
                 webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
                     refused(CertificateError::UnknownIssuer)
                 }
                 _ => refused(CertificateError::ApplicationVerificationFailure),
-            })?;
+            },
+        )?;
         named(certificate).map(|_| ()).ok_or(refused(CertificateError::ApplicationVerificationFailure))
     }
 
@@ -244,11 +280,15 @@ impl ServerCertVerifier for Credentials {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ED25519]
     }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.names)
+    }
 }
 
 impl ClientCertVerifier for Credentials {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        &self.names
     }
 
     fn verify_client_cert(
@@ -288,8 +328,19 @@ mod tests {
     use super::*;
 
     fn credentials(secret: &[u8], node: u8) -> Credentials {
+        with_keys(&[secret], node)
+    }
+
+    fn with_keys(secrets: &[&[u8]], node: u8) -> Credentials {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Credentials::new(secret, NodeId([node; 16]), "dc1", provider).unwrap()
+        let secrets: Vec<Vec<u8>> = secrets.iter().map(|secret| secret.to_vec()).collect();
+        Credentials::new(&secrets, NodeId([node; 16]), "dc1", provider).unwrap()
+    }
+
+    /// What `of` shows to `to`.
+    fn shown(of: &Credentials, to: &Credentials) -> CertificateDer<'static> {
+        let believed: Vec<&[u8]> = to.names.iter().map(AsRef::as_ref).collect();
+        of.shown_to(&believed).unwrap().cert[0].clone()
     }
 
     fn at(days: u64) -> UnixTime {
@@ -299,7 +350,7 @@ mod tests {
     #[test]
     fn agents_with_one_secret_believe_each_other_and_nobody_else() {
         let (a, b, stranger) = (credentials(b"one", 1), credentials(b"one", 2), credentials(b"two", 3));
-        let certificate = |of: &Credentials| of.current().cert[0].clone();
+        let certificate = |of: &Credentials| shown(of, of);
         assert_eq!(named(&certificate(&b)), Some(NodeId([2; 16])));
         assert_eq!(a.verify(&certificate(&b), &[], at(0)), Ok(()));
         assert_eq!(b.verify(&certificate(&a), &[], at(0)), Ok(()));
@@ -314,10 +365,30 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_in_time() {
         let a = credentials(b"one", 1);
-        let first = a.current();
-        assert!(Arc::ptr_eq(&first, &a.current()));
-        a.current.lock().unwrap().0 -= RENEW_AFTER;
-        assert!(!Arc::ptr_eq(&first, &a.current()));
+        let current = || a.shown_to(&[]).unwrap();
+        let first = current();
+        assert!(Arc::ptr_eq(&first, &current()));
+        a.authorities[0].current.lock().unwrap().0 -= RENEW_AFTER;
+        assert!(!Arc::ptr_eq(&first, &current()));
+    }
+
+    #[test]
+    fn agents_that_are_a_step_apart_in_changing_the_key_believe_each_other() {
+        // Before and after each of: installed, used, removed.
+        let steps: [&[&[u8]]; 4] = [&[b"old"], &[b"old", b"new"], &[b"new", b"old"], &[b"new"]];
+        for (a, b, understand) in [(0, 1, true), (1, 2, true), (2, 3, true), (0, 2, true), (1, 3, true), (0, 3, false)]
+        {
+            let (a, b) = (with_keys(steps[a], 1), with_keys(steps[b], 2));
+            for (of, to) in [(&a, &b), (&b, &a)] {
+                assert_eq!(to.verify(&shown(of, to), &[], at(0)).is_ok(), understand);
+            }
+        }
+        let (both, new) = (with_keys(steps[2], 1), with_keys(steps[3], 2));
+        assert_eq!(
+            new.verify(&both.shown_to(&[]).unwrap().cert[0], &[], at(0)),
+            Ok(()),
+            "the primary's, where nothing is said"
+        );
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub(super) const MAX_HANDSHAKES: usize = 256;
 /// From this many handshakes at once, newcomers must prove their address first (RFC 9000, 8.1.2).
 pub(super) const RETRY_FROM: usize = 32;
 
-/// Live connections to one peer: one each way, and one more while a lost one has not been noticed.
-pub(super) const MAX_LINKS_PER_PEER: usize = 3;
+/// Live connections to one peer: one each way, as many from before a change of keys, and one more while a lost one has not been noticed.
+pub(super) const MAX_LINKS_PER_PEER: usize = 5;
 
 /// Streams that a peer may have open: two destinations (by identity, by address) times four lanes, and as many being replaced.
 pub(super) const MAX_STREAMS: u32 = 16;
@@ -66,6 +66,10 @@ pub(super) const MAX_QUEUED_BYTES_TOTAL: usize = 512 * 1024 * 1024;
 
 /// Memory set aside when a frame begins. It grows with what really arrives, never with what was announced.
 pub(super) const FRAME_START: usize = 64 * 1024;
+
+/// How long connections from before a change of keys go on. Whoever did not hear of the change learns of it by the next exchange of full
+/// state, half a minute later in a small cluster; what it sends until then still arrives.
+pub(super) const OLD_KEYS: Duration = Duration::from_secs(60);
 
 /// The socket's buffers, in bytes, as far as the system allows: a burst of gossip while the process is busy should not be lost.
 pub(super) const SOCKET_BUFFER: usize = 4 * 1024 * 1024;

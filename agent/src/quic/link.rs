@@ -33,6 +33,8 @@ pub(super) struct Link {
     pub(super) dialler: NodeId,
     /// When it was introduced.
     pub(super) since: Instant,
+    /// How often this agent's keys had changed when it began.
+    pub(super) keys: u64,
 }
 
 /// Why there is no link.
@@ -71,16 +73,18 @@ pub(super) async fn dial(
     expected: Option<NodeId>,
     for_raft: bool,
 ) -> Result<Arc<Link>, LinkError> {
-    let client = if for_raft { &shared.client_for_raft } else { &shared.client };
+    // Before the handshake: where the keys change meanwhile, it counts as made under the old ones.
+    let keys = shared.keys();
+    let client = lock(&shared.clients).of(for_raft);
     let introduction = async {
         let to = shared.socket.to_wire(address);
-        let connection = shared.endpoint.connect_with(client.clone(), to, SERVER_NAME)?.await?;
+        let connection = shared.endpoint.connect_with(client, to, SERVER_NAME)?.await?;
         let id = authenticate(shared, &connection, expected)?;
         let (mut send, mut receive) = connection.open_bi().await?;
         let failed = |error: &dyn std::fmt::Display| LinkError::Hello(error.to_string());
         frame::write(&mut send, shared.hello.encode().into()).await.map_err(|error| failed(&error))?;
         let hello = read_hello(shared, &connection, &mut receive).await?;
-        Ok(Link { connection, id, hello, dialled: Some(address), dialler: shared.id, since: Instant::now() })
+        Ok(Link { connection, id, hello, dialled: Some(address), dialler: shared.id, since: Instant::now(), keys })
     };
     let link = introduce(shared, introduction, Counter::ConnectionsDialled).await;
     if link.is_err() {
@@ -117,6 +121,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>) {
 }
 
 async fn accept(shared: &Arc<Shared>, incoming: Incoming) -> Result<Arc<Link>, LinkError> {
+    let keys = shared.keys();
     let introduction = async {
         let connection = incoming.accept()?.await?;
         let id = authenticate(shared, &connection, None)?;
@@ -124,7 +129,7 @@ async fn accept(shared: &Arc<Shared>, incoming: Incoming) -> Result<Arc<Link>, L
         let hello = read_hello(shared, &connection, &mut receive).await?;
         let failed = |error: &dyn std::fmt::Display| LinkError::Hello(error.to_string());
         frame::write(&mut send, shared.hello.encode().into()).await.map_err(|error| failed(&error))?;
-        Ok(Link { connection, id, hello, dialled: None, dialler: id, since: Instant::now() })
+        Ok(Link { connection, id, hello, dialled: None, dialler: id, since: Instant::now(), keys })
     };
     introduce(shared, introduction, Counter::ConnectionsAccepted).await
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! * [`Transport`] is the door. [`identity`] turns the gossip secret into certificates, [`socket`] sorts what arrives,
-//!   [`link`] is an introduced connection, [`peers`] knows which link leads to whom, [`outbox`] queues, dials and writes.
+//!   [`link`] is an introduced connection, [`peers`] knows which link leads to whom, [`rekey`] changes the keys, [`outbox`] queues, dials and writes.
 //! * Nothing unauthenticated changes anything but a counter: a peer is believed after its certificate was verified against the
 //!   authority that the gossip secret stands for.
 //! * Every queue has a bound, in [`limits`], and what is dropped is counted, in [`counters`].
@@ -22,6 +22,7 @@ mod limits;
 mod link;
 mod outbox;
 mod peers;
+mod rekey;
 mod shared;
 mod socket;
 #[cfg(test)]
@@ -50,8 +51,8 @@ pub struct Config {
     pub name: String,
     /// Its datacenter, part of its certificate.
     pub datacenter: String,
-    /// The gossip key. The authority that signs every agent's certificate is derived from it.
-    pub secret: Vec<u8>,
+    /// The gossip keys, the primary first. From each an authority is derived that signs every agent's certificate.
+    pub secrets: Vec<Vec<u8>>,
 }
 
 /// What arrives.
@@ -112,6 +113,15 @@ impl Transport {
     /// and refuses the newest in the request lane, where the older ones have been waited for longer.
     pub fn send(&self, to: Destination, message: Message) {
         outbox::send(&self.shared, to, &message);
+    }
+
+    /// Makes connections under these keys from now on, the first of them the primary. Those that are open write out what they have begun,
+    /// and end; no message is lost by it.
+    ///
+    /// # Errors
+    /// A sentence; the keys stay as they were.
+    pub fn set_keys(&self, secrets: &[Vec<u8>]) -> Result<(), String> {
+        rekey::set_keys(&self.shared, secrets).map_err(|error| error.to_string())
     }
 
     /// What happened so far, by name.

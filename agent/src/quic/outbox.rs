@@ -174,15 +174,20 @@ impl Outbox {
         lock(&self.state).queues.iter().all(|queue| queue.frames.is_empty())
     }
 
-    /// The next frame of a lane; none once the transport is flushing and there is no more.
-    async fn next(&self, shared: &Shared, lane: Lane) -> Option<Bytes> {
+    /// The next frame of a lane; none once the transport is flushing and there is no more, or the keys changed for more than the `keys`th
+    /// time: the rest goes another way.
+    async fn next(&self, shared: &Shared, lane: Lane, keys: u64) -> Option<Bytes> {
         let pushed = self.pushed.get(place(lane))?;
         loop {
+            if shared.keys() > keys {
+                return None;
+            }
             if let Some(frame) = lock(&self.state).pop(lane) {
                 return Some(frame);
             }
             tokio::select! {
                 () = pushed.notified() => {}
+                () = shared.keys_past(keys) => return None,
                 () = shared.reached(Phase::Flushing) => return lock(&self.state).pop(lane),
             }
         }
@@ -288,7 +293,7 @@ async fn pause(shared: &Shared, outbox: &Outbox, length: Duration) {
         let changed = shared.peers_changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if lock(&shared.peers).pick(outbox.key).is_some() {
+        if lock(&shared.peers).pick(outbox.key, shared.keys()).is_some() {
             return;
         }
         tokio::select! {
@@ -304,7 +309,9 @@ async fn pause(shared: &Shared, outbox: &Outbox, length: Duration) {
 /// own up once the lower one's has come in. A peer that came in although its id is the higher one is used only when the own dial
 /// fails or takes its time.
 async fn find_link(shared: &Arc<Shared>, outbox: &Outbox) -> Result<Arc<Link>, LinkError> {
-    let pick = || lock(&shared.peers).pick(outbox.key);
+    let pick = || lock(&shared.peers).pick(outbox.key, shared.keys());
+    // One from before the keys changed is better than none.
+    let pick_any = || lock(&shared.peers).pick(outbox.key, 0);
     if let Some(link) = pick() {
         return Ok(link);
     }
@@ -324,7 +331,7 @@ async fn find_link(shared: &Arc<Shared>, outbox: &Outbox) -> Result<Arc<Link>, L
         let patience_over =
             tokio::time::sleep_until(patience.unwrap_or_else(|| Instant::now() + limits::HANDSHAKE).into());
         tokio::select! {
-            dialled = &mut dial => return dialled.or_else(|error| pick().ok_or(error)),
+            dialled = &mut dial => return dialled.or_else(|error| pick().or_else(pick_any).ok_or(error)),
             () = changed => {}
             () = patience_over => {}
         }
@@ -366,14 +373,15 @@ impl Drop for Dialling<'_> {
     }
 }
 
-/// Writes all lanes side by side until the link breaks, nothing has been sent for long, or all is flushed.
+/// Writes all lanes side by side until the link breaks, nothing has been sent for long, the keys change, or all is flushed.
 async fn deliver(shared: &Shared, outbox: &Outbox, link: &Link) {
+    let keys = shared.keys();
     let lanes = async {
         tokio::try_join!(
-            write_lane(shared, outbox, link, Lane::Gossip),
-            write_lane(shared, outbox, link, Lane::Raft),
-            write_lane(shared, outbox, link, Lane::Request),
-            write_lane(shared, outbox, link, Lane::Snapshot),
+            write_lane(shared, outbox, link, Lane::Gossip, keys),
+            write_lane(shared, outbox, link, Lane::Raft, keys),
+            write_lane(shared, outbox, link, Lane::Request, keys),
+            write_lane(shared, outbox, link, Lane::Snapshot, keys),
         )
     };
     let idle = async {
@@ -394,10 +402,11 @@ async fn deliver(shared: &Shared, outbox: &Outbox, link: &Link) {
 /// The stream's or the connection's end.
 struct Broken;
 
-/// Writes one lane to a stream of its own, opened at its first message. Ends well only when all is flushed.
-async fn write_lane(shared: &Shared, outbox: &Outbox, link: &Link, lane: Lane) -> Result<(), Broken> {
+/// Writes one lane to a stream of its own, opened at its first message. Ends well only when all is flushed, or the keys changed for more than
+/// the `keys`th time: then what was written has arrived.
+async fn write_lane(shared: &Shared, outbox: &Outbox, link: &Link, lane: Lane, keys: u64) -> Result<(), Broken> {
     let mut stream: Option<LaneStream<'_>> = None;
-    while let Some(frame) = outbox.next(shared, lane).await {
+    while let Some(frame) = outbox.next(shared, lane, keys).await {
         let stream = match &mut stream {
             Some(stream) => stream,
             none => none.insert(LaneStream {

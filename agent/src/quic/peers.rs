@@ -49,11 +49,22 @@ impl Peers {
         }
     }
 
-    /// The link to use: where both sides dialled, both choose the one dialled by the lower id; of several by one side, the newest.
-    pub(super) fn pick(&self, key: Key) -> Option<Arc<Link>> {
+    /// The link to use, of those made since the keys changed for the `keys`th time: where both sides dialled, both choose the one dialled by
+    /// the lower id; of several by one side, the newest.
+    pub(super) fn pick(&self, key: Key, keys: u64) -> Option<Arc<Link>> {
+        let made_since = |link: &&Arc<Link>| link.keys >= keys;
         match key {
-            Key::Id(id) => best(self.0.get(&id)?.iter()),
-            Key::Address(address) => best(self.0.values().flatten().filter(|link| link.dialled == Some(address))),
+            Key::Id(id) => best(self.0.get(&id)?.iter().filter(made_since)),
+            Key::Address(address) => {
+                best(self.0.values().flatten().filter(made_since).filter(|link| link.dialled == Some(address)))
+            }
+        }
+    }
+
+    /// Ends the links from before the keys changed for the `keys`th time.
+    pub(super) fn close_from_before(&self, keys: u64) {
+        for link in self.0.values().flatten().filter(|link| link.keys < keys) {
+            link.connection.close(code::SUPERSEDED, b"from before the keys changed");
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::Inbound;
 use super::counters::Counters;
+use super::endpoint::Clients;
 use super::outbox::Outboxes;
 use super::peers::Peers;
 use super::socket::Socket;
-use quinn::{ClientConfig, Endpoint, VarInt};
+use quinn::{Endpoint, VarInt};
 use quorate_protocol::NodeId;
 use quorate_protocol::wire::hello::Hello;
 use std::collections::BTreeSet;
@@ -30,9 +31,10 @@ pub(super) struct Shared {
     /// What it says first on a connection.
     pub(super) hello: Hello,
     pub(super) endpoint: Endpoint,
-    pub(super) client: ClientConfig,
-    /// As `client`, with keep-alive.
-    pub(super) client_for_raft: ClientConfig,
+    /// What it insists on when it dials.
+    pub(super) clients: Mutex<Clients>,
+    /// Part of its name in certificates.
+    pub(super) datacenter: String,
     pub(super) socket: Arc<Socket>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) counters: Arc<Counters>,
@@ -48,6 +50,8 @@ pub(super) struct Shared {
     /// Unauthenticated handshakes that may still begin.
     pub(super) handshakes: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
+    /// How often the keys changed.
+    keys: watch::Sender<u64>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -57,8 +61,8 @@ impl Shared {
         id: NodeId,
         hello: Hello,
         endpoint: Endpoint,
-        client: ClientConfig,
-        client_for_raft: ClientConfig,
+        clients: Clients,
+        datacenter: String,
         socket: Arc<Socket>,
         inbound: mpsc::Sender<Inbound>,
         counters: Arc<Counters>,
@@ -68,8 +72,8 @@ impl Shared {
             id,
             hello,
             endpoint,
-            client,
-            client_for_raft,
+            clients: Mutex::new(clients),
+            datacenter,
             socket,
             inbound,
             counters,
@@ -80,6 +84,7 @@ impl Shared {
             outbox_ended: Notify::new(),
             handshakes: Arc::new(Semaphore::new(super::limits::MAX_HANDSHAKES)),
             phase: watch::Sender::new(Phase::Running),
+            keys: watch::Sender::new(0),
             runtime,
         }
     }
@@ -106,6 +111,23 @@ impl Shared {
     pub(super) async fn reached(&self, phase: Phase) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.phase.subscribe().wait_for(|current| *current >= phase).await;
+    }
+
+    /// How often the keys changed so far.
+    pub(super) fn keys(&self) -> u64 {
+        *self.keys.borrow()
+    }
+
+    /// Notes that the keys changed; returns how often they did.
+    pub(super) fn keys_changed(&self) -> u64 {
+        self.keys.send_modify(|keys| *keys += 1);
+        self.keys()
+    }
+
+    /// Returns once the keys changed more often than this.
+    pub(super) async fn keys_past(&self, keys: u64) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.keys.subscribe().wait_for(|current| *current > keys).await;
     }
 
     /// Ends everything at once.

@@ -19,7 +19,14 @@ struct Agent {
 fn config(node: u8, secret: &[u8], port: u16) -> Config {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let (name, datacenter) = (format!("node{node}"), "dc1".into());
-    Config { bind: address, advertise: address, id: NodeId([node; 16]), name, datacenter, secret: secret.to_vec() }
+    Config {
+        bind: address,
+        advertise: address,
+        id: NodeId([node; 16]),
+        name,
+        datacenter,
+        secrets: vec![secret.to_vec()],
+    }
 }
 
 impl Agent {
@@ -341,4 +348,52 @@ async fn a_taken_port_is_refused_with_a_remedy() {
     let elsewhere = Config { bind: "192.0.2.1:0".parse().unwrap(), ..config(2, b"secret", 0) };
     let error = Transport::bind(elsewhere, sender).err().unwrap().to_string();
     assert!(error.contains("192.0.2.1:0") && error.contains("-bind"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_change_under_load_and_no_message_is_lost_or_repeated() {
+    let (mut a, mut b) = (Agent::new(1), Agent::new(2));
+    let keys = |list: &[&str]| -> Vec<Vec<u8>> { list.iter().map(|key| key.as_bytes().to_vec()).collect() };
+    let steps = [keys(&["secret", "new"]), keys(&["new", "secret"]), keys(&["new"])];
+    let (mut sent, mut received) = (0, [0, 0]);
+    for step in &steps {
+        for changed in [0, 1] {
+            for _ in 0..200 {
+                a.transport.send(b.by_id(), request(sent));
+                b.transport.send(a.by_id(), request(sent));
+                sent += 1;
+            }
+            // While that is on its way; the other follows a moment later.
+            [&a, &b][changed].transport.set_keys(step).unwrap();
+            for (n, agent) in [&mut b, &mut a].into_iter().enumerate() {
+                // Messages of an old connection and of its successor may overtake each other.
+                let mut came: Vec<u64> = Vec::new();
+                while came.len() < 200 {
+                    match agent.message().await.1 {
+                        Message::ForwardReply { id, .. } => came.push(id),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                came.sort_unstable();
+                assert_eq!(came, (sent - 200..sent).collect::<Vec<u64>>());
+                received[n] += came.len();
+            }
+        }
+    }
+    assert_eq!(received, [1200, 1200]);
+    // Whoever knows only the key that was removed is a stranger.
+    let late = Agent::new(3);
+    late.transport.send(b.by_address(), request(0));
+    late.until("messages_dropped_unreachable", 1).await;
+}
+
+#[tokio::test]
+async fn who_knows_only_the_old_key_is_let_in_while_it_is_installed() {
+    let mut a = Agent::bind(Config { secrets: vec![b"new".to_vec(), b"secret".to_vec()], ..config(1, b"", 0) });
+    let mut late = Agent::new(2);
+    late.transport.send(a.by_address(), request(1));
+    let (from, _) = a.message().await;
+    assert_eq!(from.id, late.id);
+    a.transport.send(from.into(), request(2));
+    assert_eq!(late.message().await.1, request(2));
 }

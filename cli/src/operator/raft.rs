@@ -93,7 +93,7 @@ fn transfer_leader(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) ->
     let client = Client::new(matches, surroundings)?;
     let query: Vec<(&str, &str)> = value(matches, "id").map(|id| ("id", id)).into_iter().collect();
     let doing = "transferring the leadership";
-    client.ok(doing, client.post(doing, "/v1/operator/raft/transfer-leader", &query)?)?;
+    client.ok(doing, client.post(doing, "/v1/operator/raft/transfer-leader", &query, &[])?)?;
     Ok(writeln!(surroundings.out, "Success")?)
 }
 
@@ -103,7 +103,7 @@ fn recover_quorum(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> 
     }
     let client = Client::new(matches, surroundings)?;
     let doing = "recovering from the lost quorum";
-    client.ok(doing, client.post(doing, "/v1/operator/raft/recover-quorum", &[("confirm", CONFIRMATION)])?)?;
+    client.ok(doing, client.post(doing, "/v1/operator/raft/recover-quorum", &[("confirm", CONFIRMATION)], &[])?)?;
     writeln!(surroundings.out, "This server is now the only one of its cluster, and elects itself.")?;
     Ok(writeln!(surroundings.out, "Start new servers with empty data directories, and let them join it.")?)
 }

@@ -222,7 +222,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn name_of(&self, id: NodeId) -> String {
+    pub(crate) fn name_of(&self, id: NodeId) -> String {
         self.gossip.member(id).map_or_else(|| UNKNOWN.to_owned(), |member| member.name.clone())
     }
 

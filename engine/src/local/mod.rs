@@ -19,6 +19,7 @@ use countdowns::Countdowns;
 use quorate_protocol::{Check, CheckDefinition, CheckKind, Node, Scripts, Service, Time, Token};
 use services::Unchanged;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use sync::Syncing;
 
 /// The agent's own services and checks. The agent is the truth for what is on its node.
@@ -31,6 +32,8 @@ pub struct Local {
     checks: BTreeMap<String, LocalCheck>,
     /// What somebody told the agent to say of itself.
     tags: BTreeMap<String, String>,
+    /// Where other members were when that was last saved.
+    members: BTreeSet<SocketAddr>,
     /// What came from the configuration and is therefore not saved.
     configured: BTreeSet<Key>,
     /// What clients said of checks of the configuration before the restart, until those are there.
@@ -59,7 +62,7 @@ enum Key {
 impl Local {
     /// What was saved; the configuration comes [over it](Engine::define).
     pub fn new(config: &mut Config, now: Time) -> Local {
-        let SavedLocal { services, checks, tags, tokens, results } = std::mem::take(&mut config.saved);
+        let SavedLocal { services, checks, tags, tokens, results, members } = std::mem::take(&mut config.saved);
         let mut local = Local {
             node: Node {
                 id: Some(config.id),
@@ -72,6 +75,7 @@ impl Local {
             tokens,
             checks: BTreeMap::new(),
             tags,
+            members,
             configured: BTreeSet::new(),
             results,
             scripts: config.definitions.scripts,
@@ -91,6 +95,11 @@ impl Local {
     /// Its services by id.
     pub fn services(&self) -> &BTreeMap<String, Service> {
         &self.services
+    }
+
+    /// Where other members were before the restart, or are.
+    pub fn members(&self) -> &BTreeSet<SocketAddr> {
+        &self.members
     }
 
     /// The checks as rows of the catalogue.
@@ -115,6 +124,7 @@ impl Local {
             services: self.services.values().filter(|service| !is_configured(&service.id)).cloned().collect(),
             checks: registered.into_iter().map(LocalCheck::to_save).collect(),
             tags: self.tags.clone(),
+            members: self.members.clone(),
             tokens: self
                 .tokens
                 .iter()
@@ -141,6 +151,14 @@ impl Engine {
 
     fn save_local(&mut self) {
         self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
+    }
+
+    /// Keeps where other members are, if that is news.
+    pub(crate) fn save_members(&mut self, members: BTreeSet<SocketAddr>) {
+        if members != self.local.members {
+            self.local.members = members;
+            self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
+        }
     }
 
     /// After a change of what is registered: saved, brought to the catalogue at once, and told to those who wait for it.

@@ -5,6 +5,7 @@
 
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
+use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::raft::Peer;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
@@ -41,6 +42,10 @@ pub struct Agents {
     pub saved: BTreeMap<u8, SavedLocal>,
     /// Who told whom the hash of its state.
     pub hashes_told: BTreeSet<(u8, u8)>,
+    /// The keys that each one wanted to find again after a restart.
+    pub keys: BTreeMap<u8, KeyringState>,
+    /// Those that cannot keep keys.
+    pub keeps_no_keys: BTreeSet<u8>,
 }
 
 pub fn id(number: u8) -> NodeId {
@@ -132,6 +137,11 @@ impl Agents {
                 Output::Noticed(Notice::SyncFailed { .. }) => self.failed_syncs += 1,
                 Output::SaveSnapshot { meta, .. } => {
                     self.travelling.push_back((number, Input::SnapshotSaved { index: meta.index }));
+                }
+                Output::KeysChanged { state } => {
+                    let failed = self.keeps_no_keys.contains(&number).then(|| "the disk is full".to_owned());
+                    self.keys.insert(number, state);
+                    self.travelling.push_back((number, Input::KeysSaved { failed }));
                 }
                 Output::SaveLocal(bytes) => {
                     self.saved.insert(number, SavedLocal::decode(&bytes).unwrap());

@@ -387,6 +387,7 @@ impl World {
                 Output::Event(event) => self.events.push((self.now, n, event)),
                 Output::Query(query) => self.queries.push((self.now, n, query)),
                 Output::QueryReply(reply) => self.query_replies.push((n, reply)),
+                Output::KeysChanged => {}
                 Output::UserEvent(event) => self.user_events.push((self.now, n, event)),
                 Output::Joined { address, members } => self.joined.push((n, address, members)),
             }

@@ -136,6 +136,26 @@ impl Fields {
         }
     }
 
+    /// Any number; zero where it is not given.
+    pub(crate) fn take_real(&mut self, name: &str) -> Result<f64, Error> {
+        match self.take(name) {
+            None => Ok(0.0),
+            Some(value) => value.as_f64().ok_or_else(|| self.wrong(name, "a number")),
+        }
+    }
+
+    /// A list of any numbers.
+    pub(crate) fn take_reals(&mut self, name: &str) -> Result<Vec<f64>, Error> {
+        match self.take(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => {
+                let number = |item: &Value| item.as_f64().ok_or_else(|| self.wrong(name, "a list of numbers"));
+                items.iter().map(number).collect()
+            }
+            Some(_) => Err(self.wrong(name, "a list of numbers")),
+        }
+    }
+
     /// A number without sign, up to 2^64-1: flags and indexes.
     pub(crate) fn take_unsigned(&mut self, name: &str) -> Result<Option<u64>, Error> {
         match self.take(name) {

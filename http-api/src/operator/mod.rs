@@ -1,8 +1,9 @@
 //! `/v1/operator/`: the servers, for those who look after them.
 //!
-//! Who takes part in Raft is here; how the leader looks after servers is in [`autopilot`].
+//! Who takes part in Raft is here; how the leader looks after servers is in [`autopilot`]; the keys of all agents are in [`keyring`].
 
 mod autopilot;
+mod keyring;
 
 use crate::call::{Call, Door};
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<Door> {
         .exactly("/v1/operator/raft/transfer-leader", methods().post(transfer_leader))
         .exactly("/v1/operator/raft/recover-quorum", methods().post(recover_quorum))
         .merge(autopilot::routes())
+        .merge(keyring::routes())
 }
 
 async fn configuration(call: Call) -> Result<Response, Error> {

@@ -5,10 +5,12 @@
 mod agent;
 mod catalog;
 mod connection;
+mod coordinate;
 mod event;
 mod fake;
 mod health;
 mod hostile;
+mod keyring;
 mod kv;
 mod lock;
 mod operator;

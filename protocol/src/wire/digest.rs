@@ -16,6 +16,8 @@ pub struct Digest {
     pub members: [u64; PARTS],
     /// Over the ids of the events that it remembers.
     pub events: u64,
+    /// Over all that was ordered of its keys; 0 before the first order.
+    pub keys: u64,
 }
 
 impl Digest {
@@ -80,7 +82,7 @@ mod tests {
     use crate::wire::stream::Message;
 
     fn digest(members: &[(u8, u64)]) -> Digest {
-        let mut digest = Digest { label: "dc1".to_owned(), members: [0; PARTS], events: 7 };
+        let mut digest = Digest { label: "dc1".to_owned(), members: [0; PARTS], events: 7, keys: 8 };
         members.iter().for_each(|(n, hash)| digest.add(NodeId([*n; 16]), *hash));
         digest
     }

@@ -16,7 +16,9 @@
 
 use super::WireError;
 use super::digest::{Digest, Parts};
-use crate::{NodeId, UserEvent};
+use crate::keyring::KeyringState;
+use crate::{EventId, NodeId, UserEvent};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,6 +53,8 @@ pub mod kind {
     pub const NEWS: u8 = 3;
     /// What one member says to a query of another, as [`super::super::answer`] writes it.
     pub const REPLY: u8 = 4;
+    /// As [`SWIM`], with the sender's coordinate behind it, as [`super::super::coordinate`] writes it.
+    pub const SWIM_WITH_COORDINATE: u8 = 5;
 }
 
 /// Which gossip a datagram belongs to; part of the associated data, so a packet of one never opens in the other.
@@ -288,7 +292,7 @@ pub enum GossipMessage {
     PushPull(PushPull),
     /// The answer to a [`GossipMessage::PushPull`]; a leaving member sends one unasked.
     PushPullReply(PushPull),
-    /// Events that the receiver, as its answer showed, does not have all of.
+    /// Events that the receiver, as its answer showed, does not have all of, or asked for.
     Events {
         /// The label of the sender's cluster.
         label: String,
@@ -301,6 +305,22 @@ pub enum GossipMessage {
     Ack(StreamAck),
     /// What the sender knows, in short. Answered by a [`GossipMessage::PushPull`] about what differs, and not at all where nothing does.
     Digest(Digest),
+    /// The receiver told of an event that is too long for a datagram, and is to send it.
+    WantEvent {
+        /// The label of the sender's cluster.
+        label: String,
+        /// The event.
+        id: EventId,
+        /// Its time.
+        ltime: u64,
+    },
+    /// The sender's keys, where the receiver's are others. Only a member that holds one of them is told.
+    Keys {
+        /// The label of the sender's cluster.
+        label: String,
+        /// They, and what was ordered of each.
+        state: KeyringState,
+    },
 }
 
 /// A probe over a stream.
@@ -340,6 +360,17 @@ pub struct PushPull {
     /// Which events it heard lately.
     #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
     pub events: RecentEvents,
+    /// Over all that was ordered of its keys; 0 before the first order. The keys themselves travel only where the digests differ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub keys: u64,
+    /// Where members are, as [`super::coordinate`] writes it; the sender itself among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coordinates: BTreeMap<NodeId, Bytes>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Which events somebody heard lately. The events themselves travel only where the digests differ.
@@ -504,6 +535,8 @@ mod tests {
             members: vec![alive, left],
             parts: Parts::ALL,
             events: RecentEvents::default(),
+            keys: 0,
+            coordinates: BTreeMap::new(),
         };
         let message = Message::Gossip(GossipMessage::PushPull(state));
         let golden: String = include_str!("../../golden/gossip-push-pull-v1.hex").split_whitespace().collect();

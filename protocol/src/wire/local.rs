@@ -1,11 +1,12 @@
-//! An agent's own services, checks and tags as it keeps them across a restart.
+//! An agent's own services, checks and tags, and whom it knew, as it keeps them across a restart.
 
 use super::{VERSION_MAX, WireError, from_named, to_named};
 use crate::{CheckDefinition, Service, Status, Token};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
-/// What was registered with an agent over its API, as it was last saved.
+/// What was registered with an agent over its API, and whom it knew, as it was last saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedLocal {
@@ -22,6 +23,9 @@ pub struct SavedLocal {
     /// What clients last said of TTL checks that are in the configuration, by their ids.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub results: BTreeMap<String, SavedResult>,
+    /// Where other members were, to be found again by.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub members: BTreeSet<SocketAddr>,
 }
 
 /// A result that a client reported.

@@ -12,9 +12,11 @@
 //! | log entries on disk and in messages | [`log`] | version byte, MessagePack with named fields |
 
 pub mod answer;
+pub mod coordinate;
 pub mod digest;
 pub mod gossip;
 pub mod hello;
+pub mod keyring;
 pub mod local;
 pub mod log;
 pub mod news;

@@ -5,6 +5,7 @@
 //! news   = 1 id:16 ltime:u64 origin:16 name:short node:short service:short tag:short payload:rest     a user event
 //!        | 2 id:16 ltime:u64 origin:16 address ack:u8 relays:u8 timeout_ms:u32                            a query
 //!            nodes:u8 short* tags:u8 (short short)* name:short payload:rest
+//!        | 3 id:16 ltime:u64 origin:16 sha256:32                                                          a user event that is too long
 //! short  = length:u8 text
 //! ```
 //!
@@ -15,7 +16,7 @@
 use super::WireError;
 use super::answer::{put_address, read_address};
 use super::gossip::{Reader, put_short};
-use crate::event::{MAX_EVENT, check_event};
+use crate::event::{MAX_EVENT_IN_DATAGRAM, check_event};
 use crate::query::{Query, Question};
 use crate::{EventFilter, EventId, NodeId, UserEvent};
 use bytes::Bytes;
@@ -28,16 +29,32 @@ pub enum News {
     Event(UserEvent),
     /// A query.
     Query(Query),
+    /// That there is a user event which is too long for a datagram; whoever sends this has it.
+    Digest(EventDigest),
+}
+
+/// What datagrams tell of a user event that is too long for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventDigest {
+    /// Its id.
+    pub id: EventId,
+    /// Its time.
+    pub ltime: u64,
+    /// Who sent it out.
+    pub origin: NodeId,
+    /// SHA-256 of what it says.
+    pub hash: [u8; 32],
 }
 
 const EVENT: u8 = 1;
 const QUERY: u8 = 2;
+const DIGEST: u8 = 3;
 
 impl News {
     /// Positional bytes. An event must have passed [`check_event`], a query [`Question::check`]; longer texts are cut by the width of
     /// their length.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64 + MAX_EVENT);
+        let mut bytes = Vec::with_capacity(64 + MAX_EVENT_IN_DATAGRAM);
         let mut start = |kind, id: &EventId, ltime: u64, origin: &NodeId| {
             bytes.push(kind);
             bytes.extend_from_slice(&id.0);
@@ -45,6 +62,10 @@ impl News {
             bytes.extend_from_slice(&origin.0);
         };
         match self {
+            News::Digest(told) => {
+                start(DIGEST, &told.id, told.ltime, &told.origin);
+                bytes.extend_from_slice(&told.hash);
+            }
             News::Event(event) => {
                 start(EVENT, &event.id, event.ltime, &event.origin);
                 let EventFilter { node, service, tag } = &event.filter;
@@ -79,8 +100,17 @@ impl News {
                 let filter = EventFilter { node, service, tag };
                 check_event(&name, reader.0, &filter)?;
                 let payload = Bytes::copy_from_slice(reader.0);
-                Ok(News::Event(UserEvent { id, ltime, origin, name, payload, filter }))
+                let event = UserEvent { id, ltime, origin, name, payload, filter };
+                if !event.fits_datagram() {
+                    let length = event.name.len() + event.payload.len();
+                    return Err(WireError::TooLong { length, limit: MAX_EVENT_IN_DATAGRAM });
+                }
+                Ok(News::Event(event))
             }
+            DIGEST => match reader.0.try_into() {
+                Ok(hash) => Ok(News::Digest(EventDigest { id, ltime, origin, hash })),
+                Err(_) => Err(WireError::Malformed(format!("a hash of {} bytes", reader.0.len()))),
+            },
             QUERY => {
                 let address = read_address(&mut reader)?;
                 let question = read_question(&mut reader)?;
@@ -190,6 +220,17 @@ mod tests {
         }
     }
 
+    fn digest() -> News {
+        News::Digest(EventDigest { id: EventId([3; 16]), ltime: 7, origin: NodeId([1; 16]), hash: [9; 32] })
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_was_written_and_no_other_way() {
+        let bytes = digest().encode();
+        assert_eq!(News::decode(&bytes), Ok(digest()));
+        assert!(News::decode(&bytes[..bytes.len() - 1]).is_err() && News::decode(&[bytes, vec![0]].concat()).is_err());
+    }
+
     fn query(question: Question) -> News {
         let address = "[2001:db8::1]:8301".parse().unwrap();
         News::Query(Query { id: EventId([3; 16]), ltime: 1, origin: NodeId([1; 16]), address, question })
@@ -212,6 +253,7 @@ mod tests {
         for (news, golden) in [
             (News::Event(event()), include_str!("../../golden/news-event-v1.hex")),
             (query(question(2)), include_str!("../../golden/news-query-v1.hex")),
+            (digest(), include_str!("../../golden/news-digest-v1.hex")),
         ] {
             let hex: String = news.encode().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, golden.split_whitespace().collect::<String>());
@@ -234,12 +276,12 @@ mod tests {
     fn the_longest_event_fits_a_datagram_and_a_longer_one_is_refused() {
         let (name, text) = ("n".repeat(255), "f".repeat(128));
         let filter = EventFilter { node: text.clone(), service: text.clone(), tag: text };
-        let longest = UserEvent { name, payload: vec![0; MAX_EVENT - 255].into(), filter, ..event() };
+        let longest = UserEvent { name, payload: vec![0; MAX_EVENT_IN_DATAGRAM - 255].into(), filter, ..event() };
         let bytes = News::Event(longest.clone()).encode();
         // A sender with an IPv6 address and the length of the news take 49 bytes.
         assert!(bytes.len() + 49 < MAX_SEALED, "{}", bytes.len());
         assert_eq!(News::decode(&bytes), Ok(News::Event(longest.clone())));
-        let longer = UserEvent { payload: vec![0; MAX_EVENT - 254].into(), ..longest };
+        let longer = UserEvent { payload: vec![0; MAX_EVENT_IN_DATAGRAM - 254].into(), ..longest };
         assert_eq!(News::decode(&News::Event(longer).encode()), Err(WireError::TooLong { length: 513, limit: 512 }));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::log::inspect;
 use super::super::snapshot::{Origin, choose};
-use super::super::{generation, load_local, node_id, open_log, save_local, sector, witness};
+use super::super::{LOCAL, generation, node_id, open_log, sector, witness};
 use super::*;
 
 /// Everything a start reads, read without changing anything of the log.
@@ -17,7 +17,7 @@ fn look(dir: &Path) -> Result<Recovered, DiskError> {
 fn some_of_everything(dir: &Path) -> Recovered {
     node_id(dir, Some(ME)).unwrap();
     generation(dir, 1000).unwrap();
-    save_local(dir, b"services and checks").unwrap();
+    LOCAL.save(dir, b"services and checks").unwrap();
     let options = Options { segment_size: 6 * 512, ..small() };
     let (_, mut log) = RaftLog::open(dir, ME, &options).unwrap();
     log.commit(&[persist(1, run(1, 1..=6))]).unwrap();
@@ -48,7 +48,7 @@ fn refuses(dir: &Path, changed: &Path, truth: &Recovered, at: &dyn Fn() -> Strin
         // Counted up, so that it is written again and the caller has to put it back.
         "generation" => generation(dir, 0).map(|number| assert_eq!(number, 1001, "{}", at())),
         "local" => {
-            load_local(dir).map(|local| assert_eq!(local.as_deref(), Some(&b"services and checks"[..]), "{}", at()))
+            LOCAL.load(dir).map(|local| assert_eq!(local.as_deref(), Some(&b"services and checks"[..]), "{}", at()))
         }
         _ => look(dir).map(|found| assert_eq!(&found, truth, "{}", at())),
     };
