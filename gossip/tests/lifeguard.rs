@@ -1,5 +1,4 @@
-//! What each part of Lifeguard is worth: the experiment of `sick_members.rs` with one part after another left out, and with all of them. Prints the columns of
-//! the table in `docs/lifeguard.md`, and shows that the experiment sees what is missing.
+//! What each part of Lifeguard is worth: the experiment of `sick_members.rs` with one part after another left out, and with all of them.
 #![cfg(feature = "planted-bugs")]
 
 mod world;
