@@ -5,93 +5,43 @@
 
 mod support;
 
-use quorate_engine::{Config, Engine, Input, Notice, Output, SavedLocal, Ticket};
+use quorate_engine::{Config, Input, Notice, SavedLocal};
 use quorate_protocol::check::Alias;
 use quorate_protocol::{
-    Ask, CheckDefinition, CheckKind, Definitions, LocalRequest, Refusal, Reply, Request, Scripts, Service,
-    ServiceDefinition, Status, Time, Token,
+    Ask, CheckDefinition, CheckKind, Definitions, LocalRequest, Refusal, Reply, Scripts, Service, ServiceDefinition,
+    Status, Token,
 };
-use std::collections::BTreeMap;
 use std::time::Duration;
 use support::Agents;
+use support::alone::Alone;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A client that knows of nobody else, with what it asked of its shell.
-struct Agent {
-    engine: Engine,
-    now: Time,
-    last_ticket: u64,
-    replies: BTreeMap<u64, Reply>,
-    saved: SavedLocal,
-    /// Probes that run, with how often each was started.
-    probes: BTreeMap<String, (CheckDefinition, usize)>,
-    notices: Vec<Notice>,
+/// A client that knows of nobody else, started with what is configured.
+fn start(definitions: Definitions) -> Alone {
+    restart(definitions, SavedLocal::default())
 }
 
-impl Agent {
-    fn new(definitions: Definitions) -> Agent {
-        Agent::restored(definitions, SavedLocal::default())
+/// The same, with what another one saved.
+fn restart(definitions: Definitions, saved: SavedLocal) -> Alone {
+    Alone::new(Config { join: Vec::new(), definitions, saved, ..support::config(1, None) })
+}
+
+impl Alone {
+    fn local(&mut self, request: LocalRequest) -> Reply {
+        self.ask(Ask::Local(request))
     }
 
-    fn restored(definitions: Definitions, saved: SavedLocal) -> Agent {
-        let config = Config { join: Vec::new(), definitions, saved: saved.clone(), ..support::config(1, None) };
-        let engine = Engine::new(config, Time::ZERO).unwrap();
-        let (replies, probes, notices) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut agent = Agent { engine, now: Time::ZERO, last_ticket: 0, replies, saved, probes, notices };
-        agent.take_outputs();
-        agent
-    }
-
-    fn take_outputs(&mut self) {
-        while let Some(output) = self.engine.poll() {
-            match output {
-                Output::Reply { ticket, reply } => {
-                    self.replies.insert(ticket.0, reply);
-                }
-                Output::SaveLocal(bytes) => self.saved = SavedLocal::decode(&bytes).unwrap(),
-                Output::StartCheck(definition) => {
-                    let started = self.probes.get(&definition.id).map_or(0, |(_, started)| *started);
-                    self.probes.insert(definition.id.clone(), (definition, started + 1));
-                }
-                Output::StopCheck { check_id } => {
-                    self.probes.remove(&check_id);
-                }
-                Output::Noticed(notice) => self.notices.push(notice),
-                _ => {}
-            }
-        }
-    }
-
-    fn pass(&mut self, length: Duration) {
-        let until = self.now + length;
-        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= until) {
-            self.now = self.now.max(deadline);
-            self.engine.handle_timeout(self.now);
-            self.take_outputs();
-        }
-        self.now = until;
-    }
-
-    fn send(&mut self, request: LocalRequest) -> u64 {
-        self.last_ticket += 1;
-        let (ticket, request) = (Ticket(self.last_ticket), Request::here(Ask::Local(request)));
-        self.engine.handle(self.now, Input::Request { ticket, request });
-        self.take_outputs();
-        self.last_ticket
-    }
-
-    fn ask(&mut self, request: LocalRequest) -> Reply {
-        let ticket = self.send(request);
-        self.replies.remove(&ticket).expect("an answer at once")
+    fn send_local(&mut self, request: LocalRequest) -> u64 {
+        self.send(Ask::Local(request))
     }
 
     fn does(&mut self, request: LocalRequest) {
-        assert_eq!(self.ask(request), Reply::Done);
+        assert_eq!(self.local(request), Reply::Done);
     }
 
     fn reload(&mut self, definitions: Definitions) -> Reply {
-        self.ask(LocalRequest::Reload { definitions: Some(Box::new(definitions)) })
+        self.local(LocalRequest::Reload { definitions: Some(Box::new(definitions)) })
     }
 
     fn report(&mut self, check_id: &str, status: Status, output: &str) {
@@ -147,7 +97,7 @@ fn definitions(services: Vec<ServiceDefinition>, checks: Vec<CheckDefinition>) -
 fn a_reload_adds_changes_and_removes_and_leaves_the_rest_alone() {
     let web = |port| service("web", port, vec![check("web-up", udp(80)), check("web-beat", ttl(30))]);
     let db = || service("db", 5432, vec![check("db-up", udp(5432))]);
-    let mut agent = Agent::new(definitions(vec![web(80), db()], vec![check("disk", ttl(60))]));
+    let mut agent = start(definitions(vec![web(80), db()], vec![check("disk", ttl(60))]));
     agent.report("web-up", Status::Passing, "fine");
     agent.tell("web-beat", Status::Passing);
     agent.tell("disk", Status::Warning);
@@ -179,7 +129,7 @@ fn a_reload_adds_changes_and_removes_and_leaves_the_rest_alone() {
 #[test]
 fn a_reload_that_makes_no_sense_changes_nothing() {
     let before = || definitions(vec![service("web", 80, vec![check("up", udp(80))])], vec![]);
-    let mut agent = Agent::new(before());
+    let mut agent = start(before());
     let good = || service("db", 1, vec![check("db-up", udp(1))]);
     for (bad, word) in [
         (definitions(vec![good(), service("consul", 1, vec![])], vec![]), "belongs to the servers"),
@@ -194,7 +144,7 @@ fn a_reload_that_makes_no_sense_changes_nothing() {
         assert_eq!(agent.engine.local_services().keys().collect::<Vec<_>>(), ["web"]);
         assert_eq!(agent.checks(), ["up"]);
     }
-    let reply = agent.ask(LocalRequest::Reload { definitions: None });
+    let reply = agent.local(LocalRequest::Reload { definitions: None });
     assert!(matches!(reply, Reply::Refused(Refusal::Invalid(_))), "nobody read any files: {reply:?}");
 }
 
@@ -202,24 +152,24 @@ fn a_reload_that_makes_no_sense_changes_nothing() {
 fn what_clients_said_of_configured_checks_holds_over_a_restart() {
     let configured =
         || definitions(vec![service("web", 80, vec![])], vec![check("beat", ttl(30)), check("up", udp(80))]);
-    let mut agent = Agent::new(configured());
+    let mut agent = start(configured());
     agent.tell("beat", Status::Passing);
     agent.report("up", Status::Passing, "fine");
     assert_eq!(agent.saved.results.keys().collect::<Vec<_>>(), ["beat"]);
     assert!(agent.saved.services.is_empty() && agent.saved.checks.is_empty(), "the configuration brings them back");
 
-    let mut restarted = Agent::restored(configured(), agent.saved);
+    let mut restarted = restart(configured(), agent.saved);
     assert_eq!(restarted.status("beat"), Status::Passing);
     assert_eq!(restarted.status("up"), Status::Critical, "a probe looks for itself");
     restarted.pass(Duration::from_secs(31));
     assert_eq!(restarted.status("beat"), Status::Critical, "its silence is counted from the start");
-    let again = Agent::restored(configured(), restarted.saved);
+    let again = restart(configured(), restarted.saved);
     assert_eq!(again.status("beat"), Status::Critical, "an end of silence is no secret");
 }
 
 #[test]
 fn maintenance_holds_until_it_is_ended() {
-    let mut agent = Agent::new(definitions(vec![service("web", 80, vec![])], vec![]));
+    let mut agent = start(definitions(vec![service("web", 80, vec![])], vec![]));
     let maintain = |service_id: Option<&str>, reason: Option<&str>| LocalRequest::Maintain {
         service_id: service_id.map(str::to_owned),
         reason: reason.map(str::to_owned),
@@ -237,7 +187,7 @@ fn maintenance_holds_until_it_is_ended() {
     agent.does(LocalRequest::RegisterService { definition, replace_existing_checks: true });
     assert_eq!(agent.reload(definitions(vec![service("web", 80, vec![])], vec![])), Reply::Done);
     agent.does(maintain(None, Some("newer disk")));
-    let mut agent = Agent::restored(definitions(vec![service("web", 80, vec![])], vec![]), agent.saved);
+    let mut agent = restart(definitions(vec![service("web", 80, vec![])], vec![]), agent.saved);
     assert_eq!(agent.status("_service_maintenance:web"), Status::Critical);
     assert_eq!(agent.engine.local_checks()["_node_maintenance"].notes, "newer disk");
 
@@ -246,9 +196,9 @@ fn maintenance_holds_until_it_is_ended() {
     assert!(!agent.checks().contains(&"_node_maintenance".to_owned()));
     agent.does(LocalRequest::DeregisterService { service_id: "web".into() });
     assert!(!agent.checks().contains(&"_service_maintenance:web".to_owned()), "it goes with its service");
-    let unknown = agent.ask(maintain(Some("nope"), Some("")));
+    let unknown = agent.local(maintain(Some("nope"), Some("")));
     assert_eq!(unknown, Reply::Refused(Refusal::NotFound("No service registered with ID \"nope\"".into())));
-    let reserved = agent.ask(LocalRequest::RegisterCheck { check: check("_node_maintenance", ttl(1)) });
+    let reserved = agent.local(LocalRequest::RegisterCheck { check: check("_node_maintenance", ttl(1)) });
     assert!(matches!(reserved, Reply::Refused(Refusal::Invalid(_))), "{reserved:?}");
 }
 
@@ -257,9 +207,9 @@ fn programs_run_as_far_as_the_operator_allows() {
     let register = || LocalRequest::RegisterCheck { check: check("over-the-api", script()) };
     let with = |scripts| Definitions { scripts, ..definitions(vec![], vec![check("from-a-file", script())]) };
 
-    let mut agent = Agent::new(with(Scripts::FromFiles));
+    let mut agent = start(with(Scripts::FromFiles));
     assert_eq!(agent.probes.keys().collect::<Vec<_>>(), ["from-a-file"]);
-    let Reply::Refused(Refusal::Disabled(why)) = agent.ask(register()) else { panic!("it was taken") };
+    let Reply::Refused(Refusal::Disabled(why)) = agent.local(register()) else { panic!("it was taken") };
     assert!(why.contains("from remote calls; to enable, configure 'enable_script_checks' to true"), "{why}");
 
     assert_eq!(agent.reload(with(Scripts::FromAnywhere)), Reply::Done);
@@ -269,7 +219,7 @@ fn programs_run_as_far_as_the_operator_allows() {
     // What was registered while it was allowed does not run any more once it is not, over a restart neither.
     assert_eq!(agent.reload(with(Scripts::FromFiles)), Reply::Done);
     assert_eq!(agent.probes.keys().collect::<Vec<_>>(), ["from-a-file"]);
-    let mut agent = Agent::restored(with(Scripts::FromFiles), agent.saved);
+    let mut agent = restart(with(Scripts::FromFiles), agent.saved);
     assert_eq!(agent.probes.keys().collect::<Vec<_>>(), ["from-a-file"]);
     let there = &agent.engine.local_checks()["over-the-api"];
     assert_eq!(there.status, Status::Critical);
@@ -283,7 +233,7 @@ fn output_is_cut_to_what_the_agent_and_the_check_allow() {
     let cut = CheckDefinition { output_max_size: 5, ..check("cut", udp(1)) };
     let greedy = CheckDefinition { output_max_size: 1_000_000, ..check("greedy", udp(2)) };
     let all = vec![cut, greedy, check("plain", udp(3))];
-    let mut agent = Agent::new(Definitions { output_max_size: 10, ..definitions(vec![], all) });
+    let mut agent = start(Definitions { output_max_size: 10, ..definitions(vec![], all) });
     for (id, kept) in [("cut", "vwxyz"), ("greedy", "qrstuvwxyz"), ("plain", "qrstuvwxyz")] {
         agent.report(id, Status::Passing, "abcdefghijklmnopqrstuvwxyz");
         assert_eq!(agent.engine.local_checks()[id].output, kept, "{id}");
@@ -293,7 +243,7 @@ fn output_is_cut_to_what_the_agent_and_the_check_allow() {
 
 #[test]
 fn registering_the_same_again_does_not_keep_a_check_from_running() {
-    let mut agent = Agent::new(Definitions::default());
+    let mut agent = start(Definitions::default());
     let register = |port| LocalRequest::RegisterService {
         definition: service("web", 80, vec![check("up", udp(port))]).into(),
         replace_existing_checks: true,
@@ -308,18 +258,19 @@ fn registering_the_same_again_does_not_keep_a_check_from_running() {
 
 #[test]
 fn who_waits_for_a_service_hears_of_its_change_or_its_end() {
-    let mut agent = Agent::new(Definitions::default());
+    let mut agent = start(Definitions::default());
     let register = |port| LocalRequest::RegisterService {
         definition: service("web", port, vec![]).into(),
         replace_existing_checks: false,
     };
     agent.does(register(80));
     let ask = |wait| LocalRequest::Service { service_id: "web".into(), wait };
-    let Reply::LocalService(web) = agent.ask(ask(None)) else { panic!("no service") };
+    let Reply::LocalService(web) = agent.local(ask(None)) else { panic!("no service") };
     let wait = |web: &Service| ask(Some((web.content_hash(), MINUTE)));
-    assert!(matches!(agent.ask(ask(Some((1, MINUTE)))), Reply::LocalService(_)), "another hash is not waited for");
+    assert!(matches!(agent.local(ask(Some((1, MINUTE)))), Reply::LocalService(_)), "another hash is not waited for");
 
-    let (ticket, bored) = (agent.send(wait(&web)), agent.send(ask(Some((web.content_hash(), Duration::from_secs(5))))));
+    let (ticket, bored) =
+        (agent.send_local(wait(&web)), agent.send_local(ask(Some((web.content_hash(), Duration::from_secs(5))))));
     agent.does(register(80));
     agent.does(LocalRequest::RegisterCheck { check: check("disk", ttl(60)) });
     assert!(!agent.replies.contains_key(&ticket), "nothing of it changed");
@@ -329,21 +280,21 @@ fn who_waits_for_a_service_hears_of_its_change_or_its_end() {
     let Some(Reply::LocalService(changed)) = agent.replies.remove(&ticket) else { panic!("nobody was told") };
     assert_eq!(changed.port, 81);
 
-    let ticket = agent.send(wait(&changed));
+    let ticket = agent.send_local(wait(&changed));
     agent.does(LocalRequest::DeregisterService { service_id: "web".into() });
     assert!(matches!(agent.replies.remove(&ticket), Some(Reply::Refused(Refusal::NotFound(_)))));
-    assert!(matches!(agent.ask(wait(&changed)), Reply::Refused(Refusal::NotFound(_))));
+    assert!(matches!(agent.local(wait(&changed)), Reply::Refused(Refusal::NotFound(_))));
 }
 
 #[test]
 fn a_token_is_kept_and_told_to_nobody() {
-    let mut agent = Agent::new(Definitions::default());
+    let mut agent = start(Definitions::default());
     let definition = ServiceDefinition { token: Token("secret".into()), ..service("web", 80, vec![]) };
     agent.does(LocalRequest::RegisterService { definition: definition.into(), replace_existing_checks: false });
     assert_eq!(agent.saved.tokens["web"], Token("secret".into()));
-    let mut agent = Agent::restored(Definitions::default(), agent.saved);
+    let mut agent = restart(Definitions::default(), agent.saved);
     for request in [LocalRequest::Services, LocalRequest::Service { service_id: "web".into(), wait: None }] {
-        assert!(!format!("{:?}", agent.ask(request)).contains("secret"));
+        assert!(!format!("{:?}", agent.local(request)).contains("secret"));
     }
     let definition = service("web", 80, vec![]).into();
     agent.does(LocalRequest::RegisterService { definition, replace_existing_checks: false });
@@ -352,7 +303,7 @@ fn a_token_is_kept_and_told_to_nobody() {
 
 #[test]
 fn names_that_dns_cannot_ask_for_are_taken_and_told() {
-    let mut agent = Agent::new(Definitions::default());
+    let mut agent = start(Definitions::default());
     for _ in 0..2 {
         let definition = service("web_api", 80, vec![]).into();
         agent.does(LocalRequest::RegisterService { definition, replace_existing_checks: false });
@@ -366,8 +317,8 @@ fn names_that_dns_cannot_ask_for_are_taken_and_told() {
 fn an_alias_shows_the_gravest_of_what_it_stands_for() {
     let db = service("db", 5432, vec![check("db-up", udp(5432)), check("db-lag", ttl(600))]);
     let all = vec![check("disk", ttl(600)), check("db-seen", alias("", "db")), check("lost", alias("", "nope"))];
-    let mut agent = Agent::new(definitions(vec![db], all));
-    let output = |agent: &Agent| agent.engine.local_checks()["db-seen"].output.clone();
+    let mut agent = start(definitions(vec![db], all));
+    let output = |agent: &Alone| agent.engine.local_checks()["db-seen"].output.clone();
     assert_eq!(agent.status("lost"), Status::Critical);
     assert!(agent.engine.local_checks()["lost"].output.contains("Service nope could not be found on node n1"));
     agent.report("db-up", Status::Passing, "");
@@ -390,7 +341,7 @@ fn an_alias_shows_the_gravest_of_what_it_stands_for() {
 fn aliases_that_show_each_other_do_not_hold_each_other_down() {
     let web = service("web", 80, vec![check("web-up", udp(80)), check("web-needs", alias("", "db"))]);
     let db = service("db", 5432, vec![check("db-up", udp(5432)), check("db-needs", alias("N1", "web"))]);
-    let mut agent = Agent::new(definitions(vec![web, db], vec![]));
+    let mut agent = start(definitions(vec![web, db], vec![]));
     agent.report("web-up", Status::Passing, "");
     assert_eq!(agent.status("db-needs"), Status::Critical, "through it, at its own service");
     agent.report("db-up", Status::Passing, "");

@@ -5,22 +5,14 @@
 
 mod support;
 
-use quorate_engine::{Config, Engine, Input, Output, SavedLocal, Ticket};
+use quorate_engine::{Config, Engine, Input, Ticket};
 use quorate_protocol::{
     Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
     Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait, Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// An engine with its clock; whatever it wants persisted is on disk at once.
-struct Alone {
-    engine: Engine,
-    now: Time,
-    last_ticket: u64,
-    replies: BTreeMap<u64, Reply>,
-    saved: Vec<u8>,
-}
+use support::alone::Alone;
 
 /// One that knows of nobody else.
 fn config(server: bool) -> Config {
@@ -28,59 +20,10 @@ fn config(server: bool) -> Config {
 }
 
 impl Alone {
-    fn new(config: Config) -> Alone {
-        let engine = Engine::new(config, Time::ZERO).unwrap();
-        let mut alone = Alone { engine, now: Time::ZERO, last_ticket: 0, replies: BTreeMap::new(), saved: Vec::new() };
-        alone.take_outputs();
-        alone
-    }
-
     fn server() -> Alone {
         let mut alone = Alone::new(config(true));
         alone.pass(Duration::from_secs(2));
         alone
-    }
-
-    fn take_outputs(&mut self) {
-        while let Some(output) = self.engine.poll() {
-            match output {
-                Output::Persist(persist) => self.engine.handle(self.now, Input::Persisted { up_to: persist.number }),
-                Output::Reply { ticket, reply } => {
-                    self.replies.insert(ticket.0, reply);
-                }
-                Output::SaveLocal(bytes) => self.saved = bytes,
-                Output::Fatal(why) => panic!("{why}"),
-                _ => {}
-            }
-        }
-    }
-
-    /// Lets time pass, with every deadline on the way.
-    fn pass(&mut self, length: Duration) {
-        let until = self.now + length;
-        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= until) {
-            self.now = self.now.max(deadline);
-            self.engine.handle_timeout(self.now);
-            self.take_outputs();
-        }
-        self.now = until;
-    }
-
-    fn send(&mut self, ask: Ask) -> u64 {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.engine.handle(self.now, Input::Request { ticket, request: Request::here(ask) });
-        self.take_outputs();
-        self.last_ticket
-    }
-
-    fn reply(&mut self, ticket: u64) -> Option<Reply> {
-        self.replies.remove(&ticket)
-    }
-
-    fn ask(&mut self, ask: Ask) -> Reply {
-        let ticket = self.send(ask);
-        self.reply(ticket).expect("an answer at once")
     }
 
     fn put(&mut self, key: &str, value: &str) -> Reply {
@@ -229,7 +172,7 @@ fn a_ttl_check_lives_by_its_reports() {
     assert_eq!(healthy(&mut server), 0, "silence is critical");
 
     // After a restart the agent still knows what was registered with it.
-    let saved = SavedLocal::decode(&server.saved).unwrap();
+    let saved = server.saved.clone();
     let restarted = Engine::new(Config { saved, ..config(true) }, Time::ZERO).unwrap();
     assert!(restarted.local_services().contains_key("web"));
     assert!(restarted.local_checks().contains_key("service:web"));
@@ -271,7 +214,7 @@ fn a_saved_check_of_a_service_that_is_no_more_is_forgotten() {
     before.pass(Duration::from_secs(2));
     let check = CheckDefinition { name: "alive".into(), service_id: "web".into(), ..CheckDefinition::default() };
     assert_eq!(before.ask(Ask::Local(LocalRequest::RegisterCheck { check })), Reply::Done);
-    let saved = SavedLocal::decode(&before.saved).unwrap();
+    let saved = before.saved;
     assert_eq!(saved.checks.len(), 1);
 
     let mut after = Alone::new(Config { saved, ..config(true) });

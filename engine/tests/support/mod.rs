@@ -3,6 +3,8 @@
 // A test's helpers may stop it like the test itself, and not every story needs all of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
+pub mod alone;
+
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::keyring::KeyringState;
