@@ -38,6 +38,7 @@ explore MINUTES="10" *ARGS:
 # Switches on one known defect after another, and sees each of them caught.
 planted *ARGS:
     cargo test --release -p quorate-tests --features planted-bugs --test store --test planted {{ARGS}} -- --nocapture
+    cargo test --release -p quorate-gossip --features planted-bugs --test lifeguard {{ARGS}} -- --nocapture
 
 # Starts three servers and a client on this machine (127.0.0.1 to 127.0.0.4) until ctrl-c.
 cluster *ARGS:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures Quorate beside real peers: bench.sh store [kv.py arguments] | bench.sh gossip [gossip.py arguments].
+# Measures Quorate: bench.sh store [kv.py arguments] | bench.sh gossip [gossip.py arguments] beside real peers, bench.sh checks [checks.py arguments].
 # The scripts and their description are in ../shared/bench, or wherever QUORATE_BENCH says; results go to target/bench.
 set -euo pipefail
 
@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 bench=${QUORATE_BENCH:-$here/../shared/bench}
 results=$here/target/bench
 mkdir -p "$results"
-[ -f "$bench/kv.py" ] || { echo "No bench scripts in $bench: set QUORATE_BENCH to where kv.py and gossip.py are" >&2; exit 1; }
+[ "${1:-store}" = checks ] || [ -f "$bench/kv.py" ] || { echo "No bench scripts in $bench: set QUORATE_BENCH to where kv.py and gossip.py are" >&2; exit 1; }
 cd "$here"
 
 case ${1:-store} in
@@ -23,8 +23,12 @@ gossip)
     [ $# -gt 0 ] || set -- --n 32
     exec python3 "$bench/gossip.py" basic --driver ours --bin "$here/target/release/quorate" --out "$results/ours-basic.json" "$@"
     ;;
+checks)
+    shift
+    exec python3 bench/checks.py "$@"
+    ;;
 *)
-    echo "bench.sh store or bench.sh gossip" >&2
+    echo "bench.sh store, bench.sh gossip or bench.sh checks" >&2
     exit 1
     ;;
 esac

@@ -299,7 +299,7 @@ mod tests {
     use super::*;
     use quorate_engine::{Config, Patience, SavedLocal};
     use quorate_gossip::{Keyring, Timing};
-    use quorate_protocol::{Ask, LocalRequest, NodeId};
+    use quorate_protocol::{Ask, Definitions, LocalRequest, NodeId};
     use std::time::Duration;
 
     fn engine_config(address: std::net::SocketAddr) -> Config {
@@ -315,8 +315,7 @@ mod tests {
             timing: Timing::lan(),
             join: Vec::new(),
             server: None,
-            definitions: Vec::new(),
-            node_checks: Vec::new(),
+            definitions: Definitions::default(),
             saved: SavedLocal::default(),
             patience: Patience::default(),
             seed: 1,

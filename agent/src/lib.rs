@@ -27,5 +27,7 @@ mod log;
 mod lookup;
 mod notice;
 pub mod quic;
+pub mod reload;
 pub mod run;
 mod signals;
+pub mod validate;

@@ -1,6 +1,6 @@
-//! The binary `quorate`: `quorate agent` runs an agent, everything else talks to one.
+//! The binary `quorate`: `quorate agent` runs an agent, `validate` looks at its files, everything else talks to one.
 
-use quorate_agent::run;
+use quorate_agent::{run, validate};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -9,10 +9,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if args.first().is_some_and(|word| word == "agent") {
-        args.remove(0);
-        return run::agent(args);
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match args.split_first() {
+        Some((word, rest)) if word == "agent" => run::agent(rest.to_vec()),
+        Some((word, rest)) if word == "validate" => validate::validate(rest.to_vec()),
+        _ => ExitCode::from(u8::try_from(quorate_cli::main(args)).unwrap_or(1)),
     }
-    ExitCode::from(u8::try_from(quorate_cli::main(args)).unwrap_or(1))
 }

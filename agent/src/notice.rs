@@ -39,6 +39,10 @@ pub fn log(notice: &Notice) {
         Notice::ServiceReaped { service_id, check_id } => {
             warn!(service = %service_id, check = %check_id, "service deregistered: critical for too long");
         }
+        Notice::NotInDns { service_id, problem } => warn!(service = %service_id, "{problem}"),
+        Notice::Reloaded { services, gone } => {
+            info!(services, gone, "services and checks as the configuration says now")
+        }
         Notice::Synced { writes } => debug!(writes, "local services and checks brought to the catalogue"),
         Notice::SyncFailed { why } => {
             warn!(why, "local services and checks are not in the catalogue yet; trying again");

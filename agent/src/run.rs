@@ -1,17 +1,18 @@
 //! Running an agent from its arguments to its end.
 
 use crate::clock::{Clock, wall_clock_millis};
-use crate::config::{self, Config, ConfigError, GossipProfile, Loaded};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::drive::{Command, Drive, End, Inbox, Outbox};
 use crate::engine_thread::EngineThread;
 use crate::front::Front;
 use crate::listen;
 use crate::log;
 use crate::quic::{self, Transport};
+use crate::reload::Reloader;
 use crate::{disk, handlers, join, signals};
 use anyhow::{Context, Result};
 use quorate_engine::{Engine, Patience, SavedLocal, ServerConfig};
-use quorate_gossip::{Keyring, Timing};
+use quorate_gossip::Keyring;
 use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::{Cluster, LogIndex, NodeId};
 use std::ffi::OsString;
@@ -35,20 +36,22 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs an agent; the arguments are those after the word `agent`.
 pub fn agent(args: Vec<OsString>) -> ExitCode {
-    let loaded = match config::load(args) {
+    let loaded = match config::load(args.clone()) {
         Ok(loaded) => loaded,
-        Err(ConfigError::Show(text, code)) => {
-            // Whoever reads may have seen enough (`| head -1`).
-            let _ = writeln!(io::stdout(), "{text}");
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
-        }
+        Err(ConfigError::Show(text, code)) => return show(&text, code),
         Err(error) => return refuse(&anyhow::Error::new(error)),
     };
-    match start(loaded) {
+    match start(loaded, args) {
         Ok(End::Left | End::Stopped) => ExitCode::SUCCESS,
         Ok(End::Fatal(why) | End::Quarantined(why)) => refuse(&anyhow::Error::msg(why)),
         Err(error) => refuse(&error),
     }
+}
+
+fn show(text: &str, code: i32) -> ExitCode {
+    // Whoever reads may have seen enough (`| head -1`).
+    let _ = writeln!(io::stdout(), "{text}");
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 fn refuse(error: &anyhow::Error) -> ExitCode {
@@ -56,14 +59,14 @@ fn refuse(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn start(loaded: Loaded) -> Result<End> {
-    let Loaded { config, warnings } = loaded;
+fn start(loaded: Loaded, args: Vec<OsString>) -> Result<End> {
+    let Loaded { config, warnings, .. } = loaded;
     log::start(config.log);
     allow_open_files();
     use_small_pages();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let end = runtime.block_on(run(config));
+    let end = runtime.block_on(run(config, args));
     runtime.shutdown_timeout(Duration::from_secs(1));
     end
 }
@@ -85,7 +88,7 @@ fn use_small_pages() {
     }
 }
 
-async fn run(config: Config) -> Result<End> {
+async fn run(config: Config, args: Vec<OsString>) -> Result<End> {
     let clock = Clock::start();
     let mut kept = Kept::open(&config)?;
     let (command_queue, commands) = mpsc::channel(COMMAND_QUEUE);
@@ -103,7 +106,8 @@ async fn run(config: Config) -> Result<End> {
         secrets: kept.keyring.keys().map(|key| key.bytes().to_vec()).collect(),
     };
     let transport = engine_thread.open(|| Transport::bind(quic, inbound_queue))?;
-    let front = Front::new(command_queue.clone(), config.advertise.port());
+    let reloader = Reloader::new(args, config.clone());
+    let front = Front::new(command_queue.clone(), config.advertise.port(), reloader);
     let doors = Doors::open(&config, Arc::new(front.clone())).await?;
 
     let engine = Engine::new(engine_config(&config, &mut kept), clock.now())?;
@@ -122,6 +126,7 @@ async fn run(config: Config) -> Result<End> {
     let (stop, stopped) = watch::channel(false);
     let serving = doors.serve(stopped);
     tokio::spawn(signals::listen(config.leave, command_queue.clone()));
+    tokio::spawn(signals::reload(front.clone()));
     tokio::spawn(handlers::follow(config.event_handlers.clone(), front.clone()));
     tokio::spawn(join::by_name(config.retry_join.clone(), config.retry_interval, front.clone()));
     if !config.start_join.is_empty()
@@ -272,19 +277,10 @@ fn engine_config(config: &Config, kept: &mut Kept) -> quorate_engine::Config {
         version: VERSION.to_owned(),
         node_meta: config.node_meta.clone(),
         keyring: kept.keyring.clone(),
-        timing: Timing {
-            reap_after: config.reconnect_timeout,
-            ..match config.gossip_profile {
-                GossipProfile::Lan => Timing::lan(),
-                GossipProfile::LanCalm => Timing::lan_calm(),
-                GossipProfile::Wan => Timing::wan(),
-                GossipProfile::Local => Timing::local(),
-            }
-        },
+        timing: config.gossip_timing.clone(),
         join,
         server,
-        definitions: config.services.clone(),
-        node_checks: config.checks.clone(),
+        definitions: config.definitions.clone(),
         saved: std::mem::take(&mut kept.saved),
         patience: Patience::default(),
         seed: rand::random(),

@@ -2,6 +2,7 @@
 
 use crate::config::Leave;
 use crate::drive::Command;
+use quorate_protocol::{Ask, Cluster, LocalRequest, Reply, Request};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -31,4 +32,20 @@ pub async fn listen(leave: Leave, queue: mpsc::Sender<Command>) {
     let (name, _) = next().await;
     tracing::warn!(signal = name, "ending without closing");
     std::process::exit(1);
+}
+
+/// Reads the configuration again on each SIGHUP.
+pub async fn reload(front: impl Cluster) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be listened to; `quorate reload` reads the configuration again");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match front.ask(Request::here(Ask::Local(LocalRequest::Reload { definitions: None }))).await {
+            Reply::Refused(why) => {
+                tracing::error!(%why, "the configuration was not read again; the agent goes on with the old one")
+            }
+            _ => tracing::info!(signal = "SIGHUP", "the configuration was read again"),
+        }
+    }
 }

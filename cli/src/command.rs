@@ -3,8 +3,8 @@
 use crate::dashes::normalise_leading_dashes;
 use crate::failure::Failure;
 use crate::{
-    catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, members, monitor, operator, query,
-    reachability, rtt, session, snapshot, tags, version,
+    catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor, operator,
+    query, reachability, reload, rtt, session, snapshot, tags, version,
 };
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
@@ -54,6 +54,12 @@ pub fn run(args: Vec<OsString>, surroundings: &mut Surroundings<'_>) -> i32 {
     }
 }
 
+/// Those of the agent's crate.
+const OF_THE_AGENT: [(&str, &str); 2] = [
+    ("agent", "Runs an agent"),
+    ("validate", "Says whether configuration files are ones that an agent can start with"),
+];
+
 /// The text that `quorate` shows without arguments: every command, `agent` among them.
 pub fn command_list() -> String {
     let mut text = String::from("Usage: quorate <command> [<arguments>]\n\nCommands:\n");
@@ -67,7 +73,7 @@ pub fn command_list() -> String {
 type Run = fn(&ArgMatches, &mut Surroundings<'_>) -> Result<(), Failure>;
 
 /// The commands of this crate, by name.
-const COMMANDS: [(fn() -> Command, Run); 20] = [
+const COMMANDS: [(fn() -> Command, Run); 22] = [
     (catalog::command, catalog::run),
     (event::command, event::run),
     (force_leave::command, force_leave::run),
@@ -78,11 +84,13 @@ const COMMANDS: [(fn() -> Command, Run); 20] = [
     (kv::command, kv::run),
     (leave::command, leave::run),
     (lock::command, lock::run),
+    (maint::command, maint::run),
     (members::command, members::run),
     (monitor::command, monitor::run),
     (operator::command, operator::run),
     (query::command, query::run),
     (reachability::command, reachability::run),
+    (reload::command, reload::run),
     (rtt::command, rtt::run),
     (session::command, session::run),
     (snapshot::command, snapshot::run),
@@ -91,7 +99,7 @@ const COMMANDS: [(fn() -> Command, Run); 20] = [
 ];
 
 fn all() -> Vec<(String, String)> {
-    let mut all = vec![("agent".to_owned(), "Runs an agent".to_owned())];
+    let mut all: Vec<_> = OF_THE_AGENT.map(|(name, about)| (name.to_owned(), about.to_owned())).into_iter().collect();
     for (command, _) in COMMANDS {
         let command = command();
         all.push((command.get_name().to_owned(), command.get_about().map(ToString::to_string).unwrap_or_default()));
@@ -158,8 +166,8 @@ fn with_two_dashes(command: &Command, words: Vec<String>) -> Vec<String> {
 }
 
 fn unknown(name: &str) -> String {
-    if name == "agent" {
-        return "`agent` is explained by `quorate agent -help`.\n".into();
+    if OF_THE_AGENT.iter().any(|(known, _)| *known == name) {
+        return format!("`{name}` is explained by `quorate {name} -help`.\n");
     }
     let names: Vec<String> = all().into_iter().map(|(known, _)| known).collect();
     let near = names
@@ -239,15 +247,18 @@ mod tests {
             "kv",
             "leave",
             "lock",
+            "maint",
             "members",
             "monitor",
             "operator",
             "query",
             "reachability",
+            "reload",
             "rtt",
             "session",
             "snapshot",
             "tags",
+            "validate",
             "version",
         ] {
             assert_eq!(list.matches(&format!("\n    {name} ")).count(), 1, "{name}");

@@ -13,7 +13,7 @@
 //! what they are given, never to the process's own streams, and speak to an agent only over HTTP: nothing here knows what
 //! an agent is made of.
 //!
-//! The binary calls [`main`] for every word but `agent`; `agent` may use [`normalise_dashes`] so that Consul's single dash
+//! The binary calls [`main`] for every word but `agent` and `validate`; `agent` may use [`normalise_dashes`] so that Consul's single dash
 //! works with clap, and [`command_list`] for its own help.
 
 // `lock` has threads and a clock, `snapshot` a clock for its progress.
@@ -34,11 +34,13 @@ mod keyring;
 mod kv;
 mod leave;
 mod lock;
+mod maint;
 mod members;
 mod monitor;
 mod operator;
 mod query;
 mod reachability;
+mod reload;
 mod rtt;
 mod session;
 mod snapshot;
@@ -46,6 +48,7 @@ mod stream;
 mod table;
 mod tags;
 mod version;
+mod why;
 
 pub use command::{Surroundings, command_list, main, run};
 pub use dashes::normalise_dashes;

@@ -1,9 +1,9 @@
-//! `members`: who is here.
+//! `members`: who is here, and why one of them is believed to be as it is.
 
 use crate::client::{self, Client};
 use crate::command::{Surroundings, flag, is_on, option, value};
 use crate::failure::Failure;
-use crate::table;
+use crate::{table, why};
 use clap::{ArgMatches, Command};
 use regex_lite::Regex;
 use serde::Deserialize;
@@ -19,6 +19,11 @@ pub(crate) fn command() -> Command {
             option("status", "REGEX", "Only members whose status matches: alive, leaving, left, failed")
                 .default_value(".*"),
             flag("wan", "The wide-area pool (not yet)"),
+            option(
+                "why",
+                "NODE",
+                "What led the agent to its view of this member: who accused it, what the agent waited for",
+            ),
         ]),
     )
 }
@@ -33,6 +38,9 @@ pub(crate) fn run(matches: &ArgMatches, surroundings: &mut Surroundings<'_>) -> 
         Failure::new(format!("-status '{pattern}' is not a regular expression ({error}): try 'alive|failed'."))
     })?;
     let client = Client::new(matches, surroundings)?;
+    if let Some(node) = value(matches, "why") {
+        return why::run(&client, node, surroundings);
+    }
     let mut members: Vec<Member> = client.get_json("listing the members", "/v1/agent/members", &[])?;
     members.retain(|member| status.is_match(member.status()));
     if members.is_empty() {

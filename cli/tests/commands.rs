@@ -58,6 +58,26 @@ fn members() {
     fails(quorate("members -wan", &[]), &["-wan"]);
 }
 
+#[test]
+fn why_a_member_is_failed() {
+    let evidence = r#"{"ID":"x","Node":"n2","Status":"failed","Since":"2m10s","Cause":"confirmed","LocalHealth":0,"OwnPause":null,
+        "Suspicion":{"Began":"2m13s","Ended":"2m10s","Incarnation":4,"ConfirmationsNeeded":2,"Shortest":"3s","Longest":"18s",
+            "Accusers":[{"ID":"5","Node":"n5","Ago":"2m13s"},{"ID":"abc","Node":"","Ago":"2m12s"}],
+            "OwnProbe":{"Ago":"2m12s","Helpers":3,"Nacks":3,"ByStream":true},"ToldBy":null,"VerdictIn":null}}"#;
+    shows(
+        quorate("members -why n2", &[(200, evidence)]),
+        "n2 is failed, for 2m10s: enough members found it silent by their own probes, and it did not refute that in time.\n\
+         It was suspected 2m13s ago; that ended 2m10s ago.\n\
+         \x20 2m13s ago: no answer to a probe by n5\n\
+         \x20 2m12s ago: no answer to a probe by abc\n\
+         \x20 2m12s ago: this agent's own probe: no answer to a datagram, nor to 3 helpers (3 of them said so), nor over a QUIC stream\n\
+         It is given 3s once 2 others confirm the first, up to 18s if nobody does.\n\
+         This agent itself was well then.\n",
+        &["GET /v1/agent/members/why/n2"],
+    );
+    fails(quorate("members -why n9", &[(404, "there is no member \"n9\" here")]), &["no member"]);
+}
+
 const ENTRY: &str = r#"[{"LockIndex":0,"Key":"a/b","Flags":7,"Value":"Yw==","CreateIndex":5,"ModifyIndex":9}]"#;
 const TWO: &str = r#"[{"LockIndex":0,"Key":"a/b","Flags":0,"Value":"Yw==","CreateIndex":5,"ModifyIndex":9},
     {"LockIndex":1,"Key":"a/c","Flags":0,"Value":null,"CreateIndex":6,"ModifyIndex":6,"Session":"s"}]"#;
@@ -370,6 +390,39 @@ fn a_file_can_be_put() {
     let ended = quorate(&format!("kv put a/b @{}", file.display()), &[(200, "true")]);
     std::fs::remove_file(&file).unwrap();
     shows(ended, "Success! Data written to: a/b\n", &["PUT /v1/kv/a/b?flags=0 from a file"]);
+}
+
+#[test]
+fn maint() {
+    shows(
+        quorate("maint -enable -reason upgrade", &[(200, "")]),
+        "Node maintenance is now enabled\n",
+        &["PUT /v1/agent/maintenance?enable=true&reason=upgrade"],
+    );
+    shows(
+        quorate("maint -disable -service web/1", &[(200, "")]),
+        "Service maintenance is now disabled for \"web/1\"\n",
+        &["PUT /v1/agent/service/maintenance/web/1?enable=false"],
+    );
+    let checks = r#"{"service:web":{"Node":"n1","ServiceID":"web","Notes":"x"},
+        "_node_maintenance":{"Node":"n1","Notes":"new disk"},
+        "_service_maintenance:web":{"Node":"n1","ServiceID":"web","Notes":"upgrade"}}"#;
+    shows(
+        quorate("maint", &[(200, checks)]),
+        "Node:\n  Name:   n1\n  Reason: new disk\n\nService:\n  ID:     web\n  Reason: upgrade\n\n",
+        &["GET /v1/agent/checks"],
+    );
+    fails(quorate("maint -enable -disable", &[]), &["Only one of -enable or -disable"]);
+    fails(quorate("maint -disable -reason x", &[]), &["only be provided with -enable"]);
+    fails(quorate("maint -service web", &[]), &["-enable or -disable"]);
+    let unknown = (404, r#"No service registered with ID "x""#);
+    fails(quorate("maint -enable -service x", &[unknown]), &["No service registered with ID"]);
+}
+
+#[test]
+fn reload() {
+    shows(quorate("reload", &[(200, "")]), "Configuration reload triggered\n", &["PUT /v1/agent/reload"]);
+    fails(quorate("reload", &[(500, "a.json: is not JSON")]), &["reloading", "a.json: is not JSON"]);
 }
 
 #[test]

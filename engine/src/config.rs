@@ -3,13 +3,13 @@
 use crate::local::SavedLocal;
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::raft::{HardState, LogEntry};
-use quorate_protocol::{CheckDefinition, NodeId, Service};
+use quorate_protocol::{Definitions, NodeId};
 use quorate_raft::Snapshot;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What an engine is told at the start. Nothing in it changes afterwards.
+/// What an engine is told at the start. But for the definitions nothing in it changes afterwards.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// This agent.
@@ -34,10 +34,8 @@ pub struct Config {
     pub join: Vec<SocketAddr>,
     /// What a server needs besides; none on a client.
     pub server: Option<ServerConfig>,
-    /// Services and checks from the configuration.
-    pub definitions: Vec<(Service, Vec<CheckDefinition>)>,
-    /// Checks of the node from the configuration.
-    pub node_checks: Vec<CheckDefinition>,
+    /// Services and checks from the configuration, and what checks may do. A reload brings others.
+    pub definitions: Definitions,
     /// What [`crate::Output::SaveLocal`] saved before the restart.
     pub saved: SavedLocal,
     /// The patience of the engine.

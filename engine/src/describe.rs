@@ -1,7 +1,8 @@
 //! What an agent says of itself and of the servers.
 
 use crate::Engine;
-use quorate_protocol::{AgentDescription, MemberStatus, NodeId, PeerDescription, RaftStatus};
+use quorate_protocol::go::quote;
+use quorate_protocol::{AgentDescription, MemberStatus, NodeId, PeerDescription, RaftStatus, Refusal, Reply, Time};
 use quorate_raft::Role;
 use std::net::SocketAddr;
 
@@ -42,6 +43,7 @@ impl Engine {
             |wanted: &[MemberStatus]| self.gossip.members().filter(|member| wanted.contains(&member.status)).count();
         let mut counters = self.counters.clone();
         counters.extend(self.gossip.counters());
+        counters.insert("local_health", self.gossip.local_health().into());
         if let Some(raft) = self.raft() {
             counters.extend(raft_counters(raft.counters()));
         }
@@ -56,6 +58,22 @@ impl Engine {
             members_failed: with_status(&[MemberStatus::Failed]),
             members_left: with_status(&[MemberStatus::Left]),
             counters: counters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// Why a member is believed to be as it is; `node` is its name or id.
+    pub(crate) fn why(&self, now: Time, node: &str) -> Reply {
+        let named = self.gossip.members().find(|member| member.name == node || member.id.to_string() == node);
+        match named {
+            Some(member) if member.id == self.config.id => Reply::Refused(Refusal::Invalid(format!(
+                "{} is this agent itself: ask another one what it holds of it",
+                quote(node)
+            ))),
+            Some(member) => match self.gossip.evidence(now, member.id) {
+                Some(evidence) => Reply::Evidence(Box::new(evidence)),
+                None => Reply::Refused(Refusal::NotFound(format!("nothing has happened to {} here", quote(node)))),
+            },
+            None => Reply::Refused(Refusal::NotFound(format!("there is no member {} here", quote(node)))),
         }
     }
 

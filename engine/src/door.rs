@@ -211,6 +211,20 @@ pub enum Notice {
         /// The check.
         check_id: String,
     },
+    /// A local service has a name or tag that nobody can ask for in DNS.
+    NotInDns {
+        /// The service.
+        service_id: String,
+        /// What, and why not.
+        problem: String,
+    },
+    /// The definitions of services and checks were read anew.
+    Reloaded {
+        /// How many services there are in them.
+        services: usize,
+        /// How many services and checks went, because they are no longer there.
+        gone: usize,
+    },
     /// Local services and checks were brought to the catalogue.
     Synced {
         /// How many writes it took.

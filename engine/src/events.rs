@@ -3,21 +3,20 @@
 use crate::Engine;
 use crate::door::{Notice, Output};
 use crate::expression::compile;
+use crate::followers::{Followers, Full};
 use crate::source::Source;
 use bytes::Bytes;
 use quorate_gossip::FireError;
 use quorate_protocol::event::event_index;
 use quorate_protocol::{AgentEvent, EventFilter, LogIndex, Refusal, Reply, Service, Time, UserEvent, Wait};
 use regex_lite::Regex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// User events in `/v1/event/list` (Consul's number).
 const KEPT_USER_EVENTS: usize = 256;
 /// What a follower that was away for a moment can still be told; a few hundred kilobytes where members have many tags.
 const KEPT: usize = 512;
-/// More than these do not wait at once.
-const MAX_WAITING: usize = 4096;
 
 /// What happened lately, and who waits for more.
 #[derive(Debug, Default)]
@@ -26,14 +25,7 @@ pub struct Happenings {
     all: VecDeque<(u64, AgentEvent)>,
     /// The number of the last.
     last: u64,
-    waiting: BTreeMap<(Time, u64), Waiting>,
-    last_waiting: u64,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    source: Source,
-    question: Question,
+    followers: Followers<Question>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,11 +43,11 @@ impl Happenings {
     }
 
     pub fn deadline(&self) -> Option<Time> {
-        self.waiting.first_key_value().map(|((until, _), _)| *until)
+        self.followers.deadline()
     }
 
     pub fn forget(&mut self, source: Source) {
-        self.waiting.retain(|_, waiting| waiting.source != source);
+        self.followers.forget(source);
     }
 
     fn push(&mut self, event: AgentEvent) {
@@ -138,17 +130,14 @@ impl Engine {
             let reply = happenings.answer(&question);
             return self.reply(source, reply);
         }
-        if happenings.waiting.len() >= MAX_WAITING {
+        if let Err(Full) = happenings.followers.add(now + timeout, source, question) {
             self.count("followers_overflow");
-            return self.reply(source, Reply::Refused(Refusal::Busy));
+            self.reply(source, Reply::Refused(Refusal::Busy));
         }
-        happenings.last_waiting += 1;
-        happenings.waiting.insert((now + timeout, happenings.last_waiting), Waiting { source, question });
     }
 
     pub(crate) fn time_out_happenings(&mut self, now: Time) {
-        while self.happenings.deadline().is_some_and(|until| until <= now) {
-            let Some((_, Waiting { source, question })) = self.happenings.waiting.pop_first() else { break };
+        while let Some((source, question)) = self.happenings.followers.take_due(now) {
             let reply = self.happenings.answer(&question);
             self.reply(source, reply);
         }
@@ -169,12 +158,10 @@ impl Engine {
     /// Tells those who follow that something happened.
     pub(crate) fn happened(&mut self, event: AgentEvent) {
         self.happenings.push(event);
-        let happenings = &mut self.happenings;
-        let waiting = std::mem::take(&mut happenings.waiting);
-        let (answered, waiting): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            waiting.into_iter().partition(|(_, one)| happenings.is_answered(&one.question));
-        happenings.waiting = waiting;
-        for Waiting { source, question } in answered.into_values() {
+        let mut followers = std::mem::take(&mut self.happenings.followers);
+        let answered = followers.take_answered(|question| self.happenings.is_answered(question));
+        self.happenings.followers = followers;
+        for (source, question) in answered {
             let reply = self.happenings.answer(&question);
             self.reply(source, reply);
         }

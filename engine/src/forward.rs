@@ -154,6 +154,7 @@ impl Engine {
         self.locks.forget(source);
         self.happenings.forget(source);
         self.queries.forget(source);
+        self.local.followers.forget(source);
         self.orders.forget(source);
         if let Some(server) = &mut self.server {
             server.reading.forget(source);
@@ -170,7 +171,7 @@ impl Engine {
             Ask::Write(_) | Ask::Operator(_) => {
                 self.reply(one.job.source, Reply::Refused(Refusal::Unknown));
             }
-            // To acquire a key for the session that holds it changes nothing.
+            // To wait for a key that the session holds already changes nothing.
             Ask::Read(_) | Ask::Lock(_) => self.ask_anew(now, one.job),
             Ask::Status(_) | Ask::Snapshot(_) | Ask::Local(_) => self.reply(one.job.source, Reply::Refused(refusal)),
         }

@@ -32,6 +32,7 @@ mod describe;
 mod door;
 mod events;
 mod expression;
+mod followers;
 mod forward;
 mod hashes;
 mod hold;
@@ -126,6 +127,7 @@ impl Engine {
     /// [`StartError`] where what the disk gave back cannot be a log, or the timings make no sense.
     pub fn new(mut config: Config, now: Time) -> Result<Engine, StartError> {
         let server_config = config.server.take();
+        let definitions = std::mem::take(&mut config.definitions);
         let gossip = Gossip::new(membership::gossip_config(&config, server_config.as_ref()), now);
         let server = server_config.map(|server| Server::new(&config, server, now)).transpose()?;
         let mut engine = Engine {
@@ -154,7 +156,8 @@ impl Engine {
             engine.gossip.join(now, engine.config.join.clone());
         }
         engine.join_remembered(now);
-        engine.start_local_checks();
+        engine.start_local_checks(now);
+        engine.define(now, definitions);
         engine.settle(now);
         Ok(engine)
     }
@@ -271,6 +274,7 @@ impl Engine {
 
     /// Moves what the sub-machines put out to where it belongs, until nothing moves.
     fn settle(&mut self, now: Time) {
+        self.follow_aliases(now);
         loop {
             let moved = self.settle_gossip(now) | self.settle_raft(now) | self.settle_own_replies(now);
             if !moved && !self.sync_if_wanted(now) {
@@ -287,6 +291,7 @@ impl Engine {
                 Own::Sync(step) => self.handle_sync_reply(now, step, reply),
                 Own::Reconcile(id) => self.handle_reconcile_reply(now, id, reply),
                 Own::Lock(number) => self.handle_lock_reply(now, number, reply),
+                Own::Alias(number) => self.handle_alias_reply(now, number, reply),
                 // What is not seen to be applied is due again; a lock that cannot be given up ends with its session.
                 Own::Expire | Own::GiveUpLock => {}
             }

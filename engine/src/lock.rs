@@ -2,7 +2,8 @@
 //!
 //! The head of a queue tries when it comes and whenever its key changed, one at a time: nobody is woken in vain, and whoever came first
 //! gets the key first. (A plain acquire that arrives while the key is free does not queue.) The queue is the leader's alone; after a change of
-//! leader those who wait are passed on in their order. Trying twice is safe: a session that holds the key already holds it on.
+//! leader those who wait are passed on in their order. Trying twice is safe: a session that holds the key already holds it on, and what it
+//! wrote since stays.
 
 use crate::Engine;
 use crate::source::{Job, Own, Source};
@@ -99,7 +100,7 @@ impl Locks {
         let waiter = self.waiters.get(&number)?;
         queue.trying = Some(number);
         queue.changed = false;
-        Some((number, KvWrite::Acquire { pair: waiter.lock.pair.clone(), session: waiter.lock.session }))
+        Some((number, KvWrite::AcquireOnce { pair: waiter.lock.pair.clone(), session: waiter.lock.session }))
     }
 
     /// A write goes into the log beside those of the waiters: it may acquire what one of them is about to acquire for the same session.
@@ -116,7 +117,7 @@ impl Locks {
     }
 
     fn note_acquire(&mut self, write: &KvWrite) {
-        let KvWrite::Acquire { pair, session } = write else { return };
+        let (KvWrite::Acquire { pair, session } | KvWrite::AcquireOnce { pair, session }) = write else { return };
         let trying = self.queues.get(&pair.key).and_then(|queue| queue.trying);
         if let Some(waiter) = trying.and_then(|number| self.waiters.get_mut(&number)) {
             waiter.shared |= waiter.lock.session == *session;
@@ -164,7 +165,7 @@ impl Engine {
         if self.holder_of(&lock.pair.key).is_some_and(|(holder, _)| holder == Some(lock.session)) {
             // Whoever holds the key waits for nobody: it is told so, with its token.
             let LockRequest { pair, session, .. } = lock;
-            return self.propose(now, source, Write::Kv(KvWrite::Acquire { pair, session }));
+            return self.propose(now, source, Write::Kv(KvWrite::AcquireOnce { pair, session }));
         }
         let (key, until) = (lock.pair.key.clone(), arrived + lock.wait);
         self.locks.enqueue(Waiter { source, hops, lock, until, gone: false, shared: false });
@@ -195,9 +196,9 @@ impl Engine {
                     self.try_lock(now, &key);
                 }
             }
-            Reply::Written { outcome: Outcome::Acquired { token }, index } => {
+            Reply::Written { outcome: outcome @ (Outcome::Acquired { .. } | Outcome::Holds { .. }), index } => {
                 let session = self.locks.waiters.get(&number).map(|waiter| waiter.lock.session);
-                self.hand_over_lock(now, number, token, index);
+                self.hand_over_lock(now, number, outcome, index);
                 // It may be free again by now: a write that was applied together with this one woke nobody.
                 if self.holder_of(&key).is_some_and(|(holder, _)| holder != session) {
                     self.try_lock(now, &key);
@@ -227,12 +228,12 @@ impl Engine {
     ///
     /// A hold that began before this acquire, that was acquired otherwise meanwhile, or whose key was written to since, is known to somebody
     /// and stays.
-    fn hand_over_lock(&mut self, now: Time, number: u64, token: LogIndex, index: LogIndex) {
+    fn hand_over_lock(&mut self, now: Time, number: u64, outcome: Outcome, index: LogIndex) {
         let Some(Waiter { source, lock, gone, shared, .. }) = self.locks.remove(number) else { return };
         if !gone {
-            return self.reply(source, Reply::Written { outcome: Outcome::Acquired { token }, index });
+            return self.reply(source, Reply::Written { outcome, index });
         }
-        if token == index && !shared {
+        if matches!(outcome, Outcome::Acquired { .. }) && !shared {
             self.count("locks_given_up");
             let LockRequest { pair, session, .. } = lock;
             let unchanged = TxnRead::CheckIndex { key: pair.key.clone(), index };

@@ -156,7 +156,7 @@ impl Engine {
             return self.count("responses_overflow");
         }
         asked.responses.push(Response { node, answer });
-        self.tell_followers(query, |_| true);
+        self.tell_who_asked(query, |_| true);
     }
 
     pub(crate) fn time_out_queries(&mut self, now: Time) {
@@ -167,11 +167,11 @@ impl Engine {
             let Some(asked) = self.queries.asked.get_mut(&id) else { continue };
             asked.is_over |= asked.over_at <= now;
             let all = asked.is_over;
-            self.tell_followers(id, |follower| all || follower.until <= now);
+            self.tell_who_asked(id, |follower| all || follower.until <= now);
         }
     }
 
-    fn tell_followers(&mut self, query: EventId, whom: impl Fn(&Follower) -> bool) {
+    fn tell_who_asked(&mut self, query: EventId, whom: impl Fn(&Follower) -> bool) {
         let Some(asked) = self.queries.asked.get_mut(&query) else { return };
         let (told, others) = std::mem::take(&mut asked.followers).into_iter().partition(whom);
         asked.followers = others;

@@ -80,11 +80,13 @@ impl Engine {
         let Ask::Local(request) = job.request.ask else { return };
         let reply = match request {
             LocalRequest::Members => Reply::Members(self.gossip.members().cloned().collect()),
+            LocalRequest::Why { node } => self.why(now, &node),
             LocalRequest::Describe => Reply::Agent(Box::new(self.describe())),
             LocalRequest::Services => Reply::LocalServices(self.local.services().clone()),
             LocalRequest::Checks => Reply::LocalChecks(self.local.checks_as_rows()),
-            LocalRequest::RegisterService { service, checks, replace_existing_checks } => {
-                self.register_service(now, service, checks, replace_existing_checks)
+            LocalRequest::Service { service_id, wait } => return self.local_service(now, job.source, service_id, wait),
+            LocalRequest::RegisterService { definition, replace_existing_checks } => {
+                self.register_service(now, *definition, replace_existing_checks)
             }
             LocalRequest::DeregisterService { service_id } => self.deregister_service(now, &service_id),
             LocalRequest::RegisterCheck { check } => self.register_check(now, check),
@@ -92,6 +94,8 @@ impl Engine {
             LocalRequest::UpdateCheck { check_id, status, output } => {
                 self.update_ttl_check(now, &check_id, status, output)
             }
+            LocalRequest::Maintain { service_id, reason } => self.maintain(now, service_id, reason),
+            LocalRequest::Reload { definitions } => self.reload(now, definitions),
             LocalRequest::Join { addresses } => return self.join(now, job.source, &addresses),
             LocalRequest::FireEvent { name, payload, filter } => self.fire_event(now, name, payload, filter),
             LocalRequest::UserEvents { name, wait } => return self.user_events(now, job.source, name, wait),

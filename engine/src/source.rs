@@ -33,6 +33,8 @@ pub enum Own {
     Expire,
     /// An acquire for whoever waits for a lock under this number.
     Lock(u64),
+    /// How the node is whose health an alias check shows, under this number.
+    Alias(u64),
     /// A lock that nobody is left to be told of.
     GiveUpLock,
 }

@@ -7,7 +7,7 @@ mod support;
 
 use quorate_engine::{Input, Ticket};
 use quorate_protocol::{
-    Ask, KvWrite, LockRequest, OperatorRequest, Outcome, Reply, Request, Session, SessionId, SessionWrite,
+    Ask, KvWrite, LockRequest, LogIndex, OperatorRequest, Outcome, Reply, Request, Session, SessionId, SessionWrite,
     TxnOperation, Write,
 };
 use std::time::Duration;
@@ -76,9 +76,29 @@ fn whoever_holds_a_lock_does_not_queue_behind_those_who_wait_for_it() {
     let held = agents.send(2, lock("k", a, 60));
     let (token, _) = acquired(agents.replies.remove(&held));
     let waiting = agents.send(2, lock("k", b, 60));
-    let again = agents.send(2, lock("k", a, 60));
-    assert_eq!(acquired(agents.replies.remove(&again)).0, token);
+    assert_eq!(held_already(&agents.ask(2, lock("k", a, 60))), token);
     assert!(!agents.replies.contains_key(&waiting));
+}
+
+/// The fencing token of a lock that its holder asked for once more.
+fn held_already(reply: &Reply) -> LogIndex {
+    match reply {
+        Reply::Written { outcome: Outcome::Holds { token }, .. } => *token,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A request whose answer was lost is asked again; by then the holder may have written.
+#[test]
+fn a_wait_that_is_asked_twice_undoes_nothing_that_its_holder_wrote() {
+    let mut agents = server_and_client();
+    let [a, ..] = sessions(&mut agents, 2);
+    let first = agents.ask(2, lock("k", a, 60));
+    let (token, _) = acquired(Some(first));
+    agents.ask(2, put("k", "written since"));
+    assert_eq!(held_already(&agents.ask(2, lock("k", a, 60))), token);
+    let view = agents.engines[&1].store().unwrap().view();
+    assert_eq!(view.entry("k").unwrap().value.value, "written since");
 }
 
 #[test]
@@ -93,6 +113,21 @@ fn a_lock_got_for_somebody_who_has_gone_is_given_to_the_next() {
     agents.send(1, put("other", "x"));
     acquired(agents.replies.remove(&next));
     assert_eq!((agents.replies.contains_key(&gone), agents.holder(1, "k")), (false, Some(b)));
+}
+
+/// A disk that flushes several entries at once has them applied at once.
+#[test]
+fn a_lock_that_is_got_and_released_in_one_flush_goes_to_the_next() {
+    let mut agents = server_and_client();
+    let [a, b, _] = sessions(&mut agents, 1);
+    agents.hung.insert(1);
+    let first = agents.send(1, lock("k", a, 60));
+    let next = agents.send(1, lock("k", b, 60));
+    agents.send(1, release("k", a));
+    agents.hung.remove(&1);
+    agents.send(1, put("other", "x"));
+    acquired(agents.replies.remove(&first));
+    acquired(agents.replies.remove(&next));
 }
 
 #[test]

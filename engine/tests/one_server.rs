@@ -5,22 +5,14 @@
 
 mod support;
 
-use quorate_engine::{Config, Engine, Input, Output, SavedLocal, Ticket};
+use quorate_engine::{Config, Engine, Input, Ticket};
 use quorate_protocol::{
     Answer, Ask, CheckDefinition, CheckKind, Consistency, HealthFilter, KvRead, KvWrite, LocalRequest, LogIndex,
     Outcome, Pair, Read, ReadRequest, Refusal, Reply, Request, Service, Status, StatusRequest, Time, Wait, Write,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// An engine with its clock; whatever it wants persisted is on disk at once.
-struct Alone {
-    engine: Engine,
-    now: Time,
-    last_ticket: u64,
-    replies: BTreeMap<u64, Reply>,
-    saved: Vec<u8>,
-}
+use support::alone::Alone;
 
 /// One that knows of nobody else.
 fn config(server: bool) -> Config {
@@ -28,59 +20,10 @@ fn config(server: bool) -> Config {
 }
 
 impl Alone {
-    fn new(config: Config) -> Alone {
-        let engine = Engine::new(config, Time::ZERO).unwrap();
-        let mut alone = Alone { engine, now: Time::ZERO, last_ticket: 0, replies: BTreeMap::new(), saved: Vec::new() };
-        alone.take_outputs();
-        alone
-    }
-
     fn server() -> Alone {
         let mut alone = Alone::new(config(true));
         alone.pass(Duration::from_secs(2));
         alone
-    }
-
-    fn take_outputs(&mut self) {
-        while let Some(output) = self.engine.poll() {
-            match output {
-                Output::Persist(persist) => self.engine.handle(self.now, Input::Persisted { up_to: persist.number }),
-                Output::Reply { ticket, reply } => {
-                    self.replies.insert(ticket.0, reply);
-                }
-                Output::SaveLocal(bytes) => self.saved = bytes,
-                Output::Fatal(why) => panic!("{why}"),
-                _ => {}
-            }
-        }
-    }
-
-    /// Lets time pass, with every deadline on the way.
-    fn pass(&mut self, length: Duration) {
-        let until = self.now + length;
-        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= until) {
-            self.now = self.now.max(deadline);
-            self.engine.handle_timeout(self.now);
-            self.take_outputs();
-        }
-        self.now = until;
-    }
-
-    fn send(&mut self, ask: Ask) -> u64 {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
-        self.engine.handle(self.now, Input::Request { ticket, request: Request::here(ask) });
-        self.take_outputs();
-        self.last_ticket
-    }
-
-    fn reply(&mut self, ticket: u64) -> Option<Reply> {
-        self.replies.remove(&ticket)
-    }
-
-    fn ask(&mut self, ask: Ask) -> Reply {
-        let ticket = self.send(ask);
-        self.reply(ticket).expect("an answer at once")
     }
 
     fn put(&mut self, key: &str, value: &str) -> Reply {
@@ -199,7 +142,7 @@ fn a_ttl_check_lives_by_its_reports() {
     let mut server = Alone::server();
     let service = Service { name: "web".into(), port: 80, ..Service::default() };
     let check = CheckDefinition { kind: CheckKind::Ttl { ttl: Duration::from_secs(10) }, ..CheckDefinition::default() };
-    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    let register = support::register(service, vec![check]);
     assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
     server.pass(Duration::from_secs(1));
     let healthy = |server: &mut Alone| {
@@ -229,7 +172,7 @@ fn a_ttl_check_lives_by_its_reports() {
     assert_eq!(healthy(&mut server), 0, "silence is critical");
 
     // After a restart the agent still knows what was registered with it.
-    let saved = SavedLocal::decode(&server.saved).unwrap();
+    let saved = server.saved.clone();
     let restarted = Engine::new(Config { saved, ..config(true) }, Time::ZERO).unwrap();
     assert!(restarted.local_services().contains_key("web"));
     assert!(restarted.local_checks().contains_key("service:web"));
@@ -255,7 +198,7 @@ fn the_leader_registers_itself() {
 fn the_servers_own_service_cannot_be_registered() {
     let mut server = Alone::server();
     let service = Service { id: "consul".into(), name: "web".into(), ..Service::default() };
-    let register = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
+    let register = support::register(service, Vec::new());
     assert!(matches!(server.ask(Ask::Local(register)), Reply::Refused(Refusal::Invalid(_))));
     let index = server.engine.store().unwrap().applied_index();
     server.pass(Duration::from_secs(600));
@@ -265,13 +208,13 @@ fn the_servers_own_service_cannot_be_registered() {
 #[test]
 fn a_saved_check_of_a_service_that_is_no_more_is_forgotten() {
     let mut before = Alone::new(Config {
-        definitions: vec![(Service { name: "web".into(), ..Service::default() }, Vec::new())],
+        definitions: support::services(vec![Service { name: "web".into(), ..Service::default() }]),
         ..config(true)
     });
     before.pass(Duration::from_secs(2));
     let check = CheckDefinition { name: "alive".into(), service_id: "web".into(), ..CheckDefinition::default() };
     assert_eq!(before.ask(Ask::Local(LocalRequest::RegisterCheck { check })), Reply::Done);
-    let saved = SavedLocal::decode(&before.saved).unwrap();
+    let saved = before.saved;
     assert_eq!(saved.checks.len(), 1);
 
     let mut after = Alone::new(Config { saved, ..config(true) });
@@ -306,7 +249,7 @@ fn a_service_that_stays_critical_is_deregistered_where_it_asked_for_that() {
         ..CheckDefinition::default()
     };
     let service = Service { name: "web".into(), ..Service::default() };
-    let register = LocalRequest::RegisterService { service, checks: vec![check], replace_existing_checks: false };
+    let register = support::register(service, vec![check]);
     assert_eq!(server.ask(Ask::Local(register)), Reply::Done);
     server.pass(minute / 2);
     let (check_id, output) = ("service:web".to_owned(), String::new());

@@ -157,12 +157,11 @@ fn two_clusters_that_meet_are_not_mixed() {
     }
 }
 
-#[test]
-fn a_node_that_lost_its_disk_has_its_name_again_though_nobody_remembers_its_former_life() {
+/// A server, and a node in its catalogue that is called as this client is and has another id: a former life, of which gossip knows nothing.
+fn server_with_a_former_life_of(client: &Config) -> Agents {
     let mut agents = Agents::default();
     agents.start(config(1, Some(1)));
     agents.pass(5 * SECOND);
-    let client = config(2, None);
     let former = Registration {
         node: Node {
             id: Some(id(9)),
@@ -180,10 +179,34 @@ fn a_node_that_lost_its_disk_has_its_name_again_though_nobody_remembers_its_form
         }],
     };
     agents.ask(1, Ask::Write(Write::Register(Box::new(former))));
+    agents
+}
+
+#[test]
+fn a_node_that_lost_its_disk_has_its_name_again_though_nobody_remembers_its_former_life() {
+    let client = config(2, None);
     let name = client.name.clone();
+    let mut agents = server_with_a_former_life_of(&client);
     agents.start(client);
     agents.pass(3 * SECOND);
     let view = agents.engines[&1].store().unwrap().view();
     assert_eq!(view.node(&name).unwrap().id, Some(id(2)), "long before the next pass over all nodes");
     assert_eq!(view.checks_of(&name).next().map(|check| check.status), Some(Status::Passing));
+}
+
+/// Its former life and it are compared in turn: where both are refused, neither may ask for the other at once.
+#[test]
+fn a_node_that_lost_its_disk_has_its_name_later_where_the_leader_is_busy() {
+    const MORE_THAN_A_LEADER_TAKES: usize = 16_385;
+    let client = config(2, None);
+    let name = client.name.clone();
+    let mut agents = server_with_a_former_life_of(&client);
+    agents.hung.insert(1);
+    let last = (0..MORE_THAN_A_LEADER_TAKES).map(|_| agents.send(1, put("k", "v"))).last();
+    assert_eq!(last.and_then(|last| agents.replies.remove(&last)), Some(Reply::Refused(Refusal::Busy)));
+    agents.start(client);
+    agents.flush(1);
+    agents.pass(70 * SECOND);
+    let view = agents.engines[&1].store().unwrap().view();
+    assert_eq!(view.node(&name).unwrap().id, Some(id(2)));
 }

@@ -62,11 +62,7 @@ impl foca::Codec<Identity> for Codec {
         reserve(&buffer, Identity::MAX_LEN + 3)?;
         member.id().encode(&mut buffer)?;
         buffer.put_u16(member.incarnation());
-        buffer.put_u8(match member.state() {
-            State::Alive => 1,
-            State::Suspect => 2,
-            State::Down => 3,
-        });
+        buffer.put_u8(Codec::state_byte(member.state()));
         Ok(())
     }
 
@@ -80,6 +76,17 @@ impl foca::Codec<Identity> for Codec {
             other => return Err(CodecError::Unknown(other)),
         };
         Ok(Member::new(id, incarnation, state))
+    }
+}
+
+impl Codec {
+    /// The last byte of a member.
+    pub(crate) const fn state_byte(state: State) -> u8 {
+        match state {
+            State::Alive => 1,
+            State::Suspect => 2,
+            State::Down => 3,
+        }
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Config {
     pub timing: Timing,
     /// Seeds the dice.
     pub seed: u64,
+    /// Parts of the failure detector that are left out.
+    #[cfg(feature = "planted-bugs")]
+    pub without: Vec<crate::planted::Part>,
 }
 
 /// Why a [`Config`] cannot be used as it is.

@@ -10,6 +10,7 @@ use crate::vivaldi::Vivaldi;
 use foca::{Codec as _, Header, Message};
 use quorate_protocol::coordinate::Coordinate;
 use quorate_protocol::wire::coordinate::{COORDINATE_LEN, decode_coordinate, encode_coordinate};
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{MAX_PUSH_PULL, MAX_SEALED, kind};
 use quorate_protocol::{NodeId, Time};
 use std::collections::BTreeMap;
@@ -92,10 +93,11 @@ impl Gossip {
         }
     }
 
-    /// All coordinates for the full state.
-    pub(crate) fn told_coordinates(&self) -> BTreeMap<NodeId, bytes::Bytes> {
+    /// The coordinates of members of these parts, and our own, for the full state.
+    pub(crate) fn told_coordinates(&self, parts: Parts) -> BTreeMap<NodeId, bytes::Bytes> {
         let own = (self.me.id, self.coordinates.vivaldi.here());
-        let known = self.coordinates.known.iter().map(|(id, there)| (*id, *there));
+        let known =
+            self.coordinates.known.iter().filter(|(id, _)| parts.contain(**id)).map(|(id, there)| (*id, *there));
         std::iter::once(own)
             .chain(known.take(MAX_PUSH_PULL - 1))
             .map(|(id, there)| (id, bytes::Bytes::copy_from_slice(&encode_coordinate(&there))))

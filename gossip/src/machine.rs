@@ -1,19 +1,24 @@
 //! The machine: its verbs, and what follows from each input.
 
-use crate::codec::Codec;
+use crate::codec::{Codec, CodecError};
 use crate::config::{Config, Timing};
 use crate::coordinates::Coordinates;
 use crate::event::{MemberEvent, MemberEventKind};
+use crate::evidence::Accounts;
+use crate::health::LocalHealth;
 use crate::identity::Identity;
 use crate::news::Announcements;
+use crate::planted::Part;
+use crate::probe::{Probe, Probes, Relay};
 use crate::rumours::Rumours;
 use crate::seal::Seal;
 use crate::seeds::Seeds;
+use crate::suspicion::Suspicions;
 use crate::swim::{Effect, Spread, Swim, SwimTimer};
 use crate::table::Table;
 use crate::timers::Timers;
-use bytes::Buf;
 use foca::{Codec as _, State};
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{
     GossipMessage, MAX_DATAGRAM, MemberRecord, PushPull, Rumour, Stamp, check_tags, kind,
 };
@@ -32,8 +37,6 @@ use std::time::Duration;
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// How many failed members, and how many suspects, are called at each reconnect interval.
 const CALLS: usize = 2;
-/// How many members are asked at once for records that are missing: one answer usually brings all of them.
-const FETCHES: usize = 2;
 /// The shortest time between two changes of our own generation: two agents with a copied id quarrel slowly.
 const OUTBID_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -96,14 +99,31 @@ pub struct Gossip {
     pub(crate) timing: Timing,
     pub(crate) rng: ChaCha8Rng,
 
+    pub(crate) probes: Probes,
+    /// The last probe of ours that ended.
+    pub(crate) ended_probe: Option<Probe>,
+    pub(crate) suspicions: Suspicions,
+    pub(crate) health: LocalHealth,
+    pub(crate) accounts: Accounts,
+    /// It has just woken and judges nothing yet.
+    pub(crate) listens_first: bool,
+    /// Who was accused in which incarnation and by whom, not yet taken in; then those whom our own probes accuse.
+    pub(crate) accusations: Vec<(Identity, u16, NodeId)>,
+    pub(crate) failed_probes: Vec<(Identity, u16)>,
+
     pub(crate) exchange: u64,
-    pub(crate) suspicion: Duration,
-    suspects: Vec<Identity>,
+    pub(crate) suspects: Vec<(Identity, u16)>,
     fetch_is_set: bool,
+    pub(crate) reach_is_set: bool,
     sync_is_set: bool,
+    pass_on_is_set: bool,
+    /// When news last went out the moment it came.
+    passed_on_at: Time,
     outbid_at: Option<Time>,
     pub(crate) outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) without: Vec<crate::planted::Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,9 +137,9 @@ enum Phase {
 pub(crate) enum Due {
     /// foca's own.
     Swim(SwimTimer),
-    /// The full state goes to a random member, living or failed.
+    /// What is known is compared with a random living member's, and with a failed one's.
     PushPull,
-    /// The full state goes to a random living member, once, because something big changed.
+    /// What is known is compared with a random living member's once more, because something big changed.
     Sync,
     /// Failed members are called.
     Reconnect,
@@ -127,10 +147,18 @@ pub(crate) enum Due {
     Join,
     /// Records that are missing are asked for.
     Fetch,
-    /// What another declared down is down, if it has not refuted this suspicion.
-    Verdict { identity: Identity, incarnation: u16 },
+    /// A suspicion has lasted its time.
+    Verdict(NodeId),
+    /// A suspect that we accuse has not refuted.
+    AskByStream(NodeId),
+    /// Nobody answers us: somebody is to be reached.
+    Reach,
+    /// A member that we were asked to probe has not answered.
+    Nack(Relay),
     /// User events and queries are passed on.
     News,
+    /// What was just heard is passed on, ahead of the next interval.
+    PassOn,
     /// Events that were told of and have not come are asked for again.
     LargeEvents,
     /// The leave is told to a few more.
@@ -142,7 +170,9 @@ pub(crate) enum Due {
 impl Gossip {
     /// A member that knows only itself. Name and tags beyond the limits of [`Config::check`] are cut to what others can learn.
     pub fn new(config: Config, now: Time) -> Gossip {
-        let Config { id, name, address, generation, tags, keyring, label, timing, seed } = config;
+        #[cfg(feature = "planted-bugs")]
+        let without = config.without.clone();
+        let Config { id, name, address, generation, tags, keyring, label, timing, seed, .. } = config;
         let identity = Identity { id, address, generation, renewal: 0 };
         let rumours = Rumours::default();
         let swim = Swim::new(identity, timing.clone(), rng(seed, &identity, b"swim"), rumours.clone());
@@ -163,13 +193,25 @@ impl Gossip {
             timers: Timers::default(),
             // Not from one: an answer to a question of an earlier life must not pass for one of this.
             exchange: rng.random::<u64>() >> 1,
-            suspicion: timing.suspicion(1),
+            probes: Probes::default(),
+            ended_probe: None,
+            suspicions: Suspicions::default(),
+            health: LocalHealth::default(),
+            accounts: Accounts::default(),
+            listens_first: false,
+            accusations: Vec::new(),
+            failed_probes: Vec::new(),
             suspects: Vec::new(),
             fetch_is_set: false,
+            reach_is_set: false,
             sync_is_set: false,
+            pass_on_is_set: false,
+            passed_on_at: now,
             outbid_at: None,
             outputs: VecDeque::new(),
             counters: BTreeMap::new(),
+            #[cfg(feature = "planted-bugs")]
+            without,
             me,
             rng,
             timing,
@@ -199,9 +241,11 @@ impl Gossip {
                 if kind == kind::SWIM_WITH_COORDINATE {
                     self.take_coordinate(now, &mut packet);
                 }
+                let told = self.weigh(now, &mut packet);
                 let taken = self.swim.handle_packet(&packet);
                 self.count_error(taken);
                 self.settle(now);
+                self.take_told(now, told);
                 self.meet_acquaintance(now, &packet);
             }
             Err(reason) => self.count(reason),
@@ -232,13 +276,13 @@ impl Gossip {
         }
         match message {
             GossipMessage::PushPull(mut state) => {
-                let (exchange, keys) = (state.exchange, state.keys);
+                let (exchange, parts, keys) = (state.exchange, state.parts, state.keys);
                 let events = std::mem::take(&mut state.events);
                 if self.merge(now, from, state, Spread::Yes) {
                     self.compare_keys(from, keys);
                     let events = self.exchange_events(now, events);
-                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange) });
-                    self.outputs.push_back(Output::Message { to: from.into(), message: answer });
+                    let answer = GossipMessage::PushPullReply(PushPull { events, ..self.state(now, exchange, parts) });
+                    self.answer_message(from, answer);
                 }
             }
             GossipMessage::Events { label, events } if label == self.seal.label() => self.take_events(now, events),
@@ -263,11 +307,15 @@ impl Gossip {
                     }
                 }
             }
+            GossipMessage::Ping(ping) => self.answer_stream_ping(now, from, ping),
+            GossipMessage::Ack(ack) => self.take_stream_ack(now, from, ack),
+            GossipMessage::Digest(digest) => self.compare(now, from, &digest),
         }
     }
 
     /// Does what is due. After a pause of its own, the shell hands in the datagrams that waited first.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.note_pause(now);
         loop {
             let due = self.timers.take_due(now);
             if due.is_empty() || self.phase == Phase::Left {
@@ -283,6 +331,7 @@ impl Gossip {
             // foca wants those due together in its own order; the sort is stable.
             swim.sort();
             for timer in swim {
+                self.note_swim_timer(now, &timer);
                 let done = self.swim.handle_timer(timer);
                 self.count_error(done);
                 self.settle(now);
@@ -338,8 +387,7 @@ impl Gossip {
         self.count_error(spread);
         // One member hears it on a road that loses nothing.
         if let Some(other) = self.random_living() {
-            let mut goodbye = self.state(now, 0);
-            goodbye.members.truncate(1);
+            let goodbye = self.state(now, 0, Parts::of([]));
             self.send_message(other, GossipMessage::PushPullReply(goodbye));
             self.leave_round(now);
         } else {
@@ -421,15 +469,17 @@ impl Gossip {
             Due::PushPull => self.push_pull(now),
             Due::Sync => {
                 self.sync_is_set = false;
-                if let Some(other) = self.random_living() {
-                    self.ask(now, other);
-                }
+                self.offer_digest(now);
             }
             Due::Reconnect => self.reconnect(now),
             Due::Join => self.join_round(now),
             Due::Fetch => self.fetch(now),
-            Due::Verdict { identity, incarnation } => self.verdict(identity, incarnation),
+            Due::Verdict(id) => self.judge_suspect(now, id),
+            Due::AskByStream(id) => self.ask_by_stream(id),
+            Due::Nack(relay) => self.nack(relay),
+            Due::Reach => self.reach(now),
             Due::News => return self.news_round(now),
+            Due::PassOn => self.pass_on(now),
             Due::LargeEvents => self.ask_for_late_events(now),
             Due::LeaveRound => return self.leave_round(now),
             Due::Reap => self.reap(now),
@@ -439,11 +489,9 @@ impl Gossip {
 
     /// Anti-entropy with one random living member, with a failed one in case only we think so, and with a seed that is not there.
     fn push_pull(&mut self, now: Time) {
-        if let Some(living) = self.random_living() {
-            self.ask(now, living);
-        }
+        self.offer_digest(now);
         if let Some(failed) = self.table.failed().choose(&mut self.rng) {
-            self.ask(now, failed);
+            self.ask(now, failed, Parts::ALL);
         }
         // A seed that is no member may be in an island of its own, whose members found each other and nobody else.
         let members: BTreeSet<SocketAddr> = self.table.living().map(|identity| identity.address).collect();
@@ -460,8 +508,8 @@ impl Gossip {
         }
         // A suspicion from a time when this agent was cut off: the suspect never heard of it, and foca's timer for it ended with the old
         // identity. Told directly, it refutes.
-        for suspect in self.swim.suspects().into_iter().take(CALLS) {
-            self.ask(now, suspect);
+        for suspect in self.suspects.iter().map(|(identity, _)| *identity).take(CALLS).collect::<Vec<_>>() {
+            self.ask(now, suspect, Parts::of([suspect.id]));
         }
         self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
     }
@@ -477,30 +525,14 @@ impl Gossip {
         }
     }
 
-    /// Asks for records of members that are only known to live: some of these themselves, and somebody else in case they cannot be reached.
+    /// Asks for records of members that are only known to live: one of these itself, and somebody else, who probably knows all of them.
     fn fetch(&mut self, now: Time) {
         self.fetch_is_set = false;
-        let mut asked = self.table.nameless().sample(&mut self.rng, FETCHES);
-        if asked.is_empty() {
-            return;
-        }
-        asked.extend(self.random_living());
-        for member in asked {
-            self.ask(now, member);
-        }
+        let Some(nameless) = self.table.nameless().choose(&mut self.rng) else { return };
+        self.ask(now, nameless, Parts::of([nameless.id]));
+        self.offer_digest(now);
         self.fetch_is_set = true;
         self.timers.set(now + Duration::from_secs(1), Due::Fetch);
-    }
-
-    fn verdict(&mut self, identity: Identity, incarnation: u16) {
-        let unrefuted = self.swim.members().any(|member| {
-            *member.id() == identity && member.state() == State::Suspect && member.incarnation() == incarnation
-        });
-        if unrefuted {
-            let down = foca::Member::new(identity, incarnation, State::Down);
-            let applied = self.swim.apply(vec![down], Spread::Yes);
-            self.count_error(applied);
-        }
     }
 
     fn reap(&mut self, now: Time) {
@@ -538,24 +570,33 @@ impl Gossip {
 
     /// Brings the view up to what SWIM and the rumours now say. Called after each of them was touched.
     pub(crate) fn settle(&mut self, now: Time) {
-        self.take_rumours(now);
+        let heard = self.take_rumours(now) | self.take_words();
         let changed = self.flush(now);
+        if heard || changed {
+            self.pass_on_soon(now);
+        }
         let suspects = self.swim.suspects();
         if changed || suspects != self.suspects {
             self.suspects = suspects;
             self.observe_swim(now);
+            self.follow_suspicions(now);
         }
+        self.hear_accusations(now);
         while let Some(event) = self.table.next_event() {
+            self.accounts.changed(now, &event, self.suspicions.get(event.member.id), self.health.score());
             self.outputs.push_back(Output::Event(event));
         }
     }
 
-    fn take_rumours(&mut self, now: Time) {
+    /// Returns whether there was any of another.
+    fn take_rumours(&mut self, now: Time) -> bool {
+        let mut heard = false;
         while let Some(rumour) = self.rumours.take() {
             if rumour.id() == self.me.id {
                 self.meet_own_rumour(now, &rumour);
                 continue;
             }
+            heard = true;
             match rumour {
                 Rumour::Record { id, record } => self.table.learn(now, id, record),
                 Rumour::Leave { id, stamp, prune } => {
@@ -568,6 +609,23 @@ impl Gossip {
                 }
             }
         }
+        heard
+    }
+
+    /// News does not wait for the next interval at each hand that it passes through. Once in an interval: what follows closely goes with it.
+    fn pass_on_soon(&mut self, now: Time) {
+        if self.phase == Phase::Running && !std::mem::replace(&mut self.pass_on_is_set, true) {
+            // A crowd that hears the same does not speak in the same moment.
+            let wait = (self.timing.gossip_interval / 8).mul_f64(self.rng.random::<f64>());
+            let at = (now + wait).max(self.passed_on_at + self.timing.gossip_interval);
+            self.timers.set(at, Due::PassOn);
+        }
+    }
+
+    fn pass_on(&mut self, now: Time) {
+        self.pass_on_is_set = false;
+        self.passed_on_at = now;
+        self.gossip_now();
     }
 
     /// Somebody speaks in our name: a former life that the wall clock hides, or an operator who takes us for dead. An echo of our own
@@ -600,6 +658,7 @@ impl Gossip {
         let identity = Identity { generation, renewal: 0, ..*self.swim.identity() };
         let changed = self.swim.change_identity(identity);
         self.count_error(changed);
+        self.forget_findings(now);
         self.spread_own_record();
         self.note(MemberEventKind::Update);
         self.come_back(now);
@@ -615,6 +674,12 @@ impl Gossip {
                     self.send_packet(to, packet);
                 }
                 Effect::After(length, timer) => self.timers.set(now + length, Due::Swim(timer)),
+                Effect::AfterProbe(length, timer) => {
+                    self.probes.is_paced_by(&timer);
+                    let length = if self.lacks(Part::LocalHealth) { length } else { self.health.stretch(length) };
+                    self.timers.set(now + length, Due::Swim(timer));
+                }
+                Effect::ProbeFailed(identity, incarnation) => self.failed_probes.push((identity, incarnation)),
                 Effect::Changed => changed = true,
                 Effect::Alone => {
                     changed = true;
@@ -625,6 +690,7 @@ impl Gossip {
                     changed = true;
                     self.incarnation = 0;
                     self.count("identity_renewed");
+                    self.forget_findings(now);
                     self.come_back(now);
                 }
             }
@@ -644,7 +710,7 @@ impl Gossip {
             let forgotten = self.swim.forget(former);
             self.count_error(forgotten);
         }
-        let failed_before = self.table.failed().count();
+        let (failed_before, living_before) = (self.table.failed().count(), self.table.living().count());
         let mut refused = 0;
         for member in self.swim.members() {
             if !self.table.observe(now, *member.id(), member.state()) {
@@ -657,28 +723,43 @@ impl Gossip {
         if self.table.failed().count() < failed_before {
             // Perhaps the end of a partition: what each side missed is in the full state.
             self.sync_soon(now);
+        } else if self.table.living().count() > living_before {
+            // Who joins in a crowd is told to few before the crowd is there, and forgotten by some.
+            let members = u32::try_from(self.swim.alive() + 1).unwrap_or(u32::MAX);
+            self.sync_after(now, self.timing.gossip_interval * members.ilog2());
         }
         if !self.fetch_is_set && self.table.nameless().next().is_some() {
             // Its record is probably on its way in the next rounds of gossip.
             self.fetch_is_set = true;
             self.timers.set(now + self.timing.gossip_interval * 3, Due::Fetch);
         }
-        self.suspicion = self.swim.resize();
+        self.swim.resize();
     }
 
     pub(crate) fn sync_soon(&mut self, now: Time) {
+        self.sync_after(now, Duration::ZERO);
+    }
+
+    /// Compares what is known with another's, once news has had this time to spread.
+    fn sync_after(&mut self, now: Time, at_least: Duration) {
         if !self.sync_is_set {
             self.sync_is_set = true;
             let wait = self.timing.probe_period.mul_f64(self.rng.random::<f64>());
-            self.timers.set(now + wait, Due::Sync);
+            self.timers.set(now + at_least + wait, Due::Sync);
         }
     }
 
     fn send_packet(&mut self, to: Identity, mut packet: Vec<u8>) {
-        // Our incarnation stands behind our identity in every packet; foca does not tell it otherwise.
-        let mut rest = packet.as_slice();
-        if Identity::decode(&mut rest).ok().as_ref() == Some(self.swim.identity()) {
-            self.incarnation = rest.try_get_u16().unwrap_or(self.incarnation);
+        // foca does not tell what it does; its packets do.
+        if let Ok(header) = Codec.decode_header(packet.as_slice())
+            && header.src == *self.swim.identity()
+        {
+            if header.src_incarnation > self.incarnation {
+                self.health.worse(1);
+                self.count("suspicion_refuted");
+            }
+            self.incarnation = header.src_incarnation;
+            self.note_sent(&header);
         }
         let kind = self.carry_coordinate(&mut packet);
         self.send_sealed(to.address, kind, &packet);
@@ -693,25 +774,37 @@ impl Gossip {
         }
     }
 
+    /// Sends a packet that was made here.
+    pub(crate) fn post(&mut self, to: Identity, letter: Result<Vec<u8>, CodecError>) {
+        match letter {
+            Ok(packet) => self.send_packet(to, packet),
+            Err(_) => self.count("packet_too_long"),
+        }
+    }
+
+    pub(crate) fn answer_message(&mut self, to: Origin, message: GossipMessage) {
+        self.outputs.push_back(Output::Message { to: to.into(), message });
+    }
+
     pub(crate) fn send_message(&mut self, to: Identity, message: GossipMessage) {
         let to = Destination { id: Some(to.id), address: to.address };
         self.outputs.push_back(Output::Message { to, message });
     }
 
-    fn ask(&mut self, now: Time, other: Identity) {
+    fn ask(&mut self, now: Time, other: Identity, parts: Parts) {
         self.exchange += 1;
-        let state = self.state(now, self.exchange);
+        let state = self.state(now, self.exchange, parts);
         self.send_message(other, GossipMessage::PushPull(state));
     }
 
     fn ask_seed(&mut self, now: Time, address: SocketAddr) {
         self.exchange += 1;
         self.seeds.asked(self.exchange, address);
-        let message = GossipMessage::PushPull(self.state(now, self.exchange));
+        let message = GossipMessage::PushPull(self.state(now, self.exchange, Parts::ALL));
         self.outputs.push_back(Output::Message { to: Destination { id: None, address }, message });
     }
 
-    fn random_living(&mut self) -> Option<Identity> {
+    pub(crate) fn random_living(&mut self) -> Option<Identity> {
         self.table.living().choose(&mut self.rng)
     }
 

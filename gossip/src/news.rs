@@ -168,11 +168,11 @@ impl Gossip {
             News::Digest(digest_of(&event)).encode()
         };
         self.outputs.push_back(Output::UserEvent(event));
-        self.pass_on(now, news);
+        self.announce(now, news);
     }
 
     /// Has everybody hear a piece of news.
-    pub(crate) fn pass_on(&mut self, now: Time, news: Vec<u8>) {
+    pub(crate) fn announce(&mut self, now: Time, news: Vec<u8>) {
         if !self.news.backlog.push(news) {
             self.count("news_backlog_full");
         }

@@ -1,14 +1,17 @@
-//! The full state, there and back: anti-entropy over streams.
+//! The full state, there and back: anti-entropy over streams. A digest goes first where both probably know the same, and only what differs follows.
 //!
 //! It repairs whatever repetition in datagrams missed, brings a newcomer everything at once, and lets healed halves of a partition
 //! find out what each believes of the other.
 
+use crate::detector::Told;
+use crate::digest::hash;
 use crate::identity::Identity;
-use crate::machine::{Due, Gossip};
+use crate::machine::Gossip;
 use crate::swim::Spread;
 use foca::{Member, State};
 use quorate_protocol::Time;
-use quorate_protocol::wire::gossip::{Liveness, MAX_PUSH_PULL, MemberState, PushPull, Rumour};
+use quorate_protocol::wire::digest::{Digest, PARTS, Parts};
+use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MAX_PUSH_PULL, MemberState, PushPull, Rumour};
 use quorate_protocol::wire::stream::Origin;
 use std::time::Duration;
 
@@ -18,37 +21,87 @@ const MAX_SPREAD: usize = 8;
 const MAX_CALLS: usize = 32;
 
 impl Gossip {
-    /// All we know, ourselves first.
-    pub(crate) fn state(&self, now: Time, exchange: u64) -> PushPull {
+    /// All we know of these parts, ourselves first.
+    pub(crate) fn state(&self, now: Time, exchange: u64, parts: Parts) -> PushPull {
         let mut members = vec![self.own_state()];
-        members.extend(self.swim.members().take(MAX_PUSH_PULL - 1).map(|member| {
-            let identity = member.id();
-            let (record, left) = self.table.statement(identity.id);
-            let down_for = match member.state() {
-                State::Down => self.table.down_for(now, identity.id).as_secs(),
-                State::Alive | State::Suspect => 0,
-            };
-            MemberState {
-                id: identity.id,
-                address: identity.address,
-                generation: identity.generation,
-                renewal: identity.renewal,
-                incarnation: member.incarnation(),
-                liveness: liveness(member.state()),
-                down_for_s: u32::try_from(down_for).unwrap_or(u32::MAX),
-                record,
-                left,
-                pruned: self.table.is_pruned(identity.id),
-            }
-        }));
+        let others = self.swim.members().filter(|member| parts.contain(member.id().id));
+        members.extend(others.take(MAX_PUSH_PULL - 1).map(|member| self.member_state(now, member)));
         let events = self.news.events.summary(None);
         PushPull {
             exchange,
             label: self.seal.label().to_owned(),
             members,
+            parts,
             events,
             keys: self.keyring().digest(),
-            coordinates: self.told_coordinates(),
+            coordinates: self.told_coordinates(parts),
+        }
+    }
+
+    /// All we know, in short.
+    fn digest(&self, now: Time) -> Digest {
+        let label = self.seal.label().to_owned();
+        let mut digest =
+            Digest { label, members: [0; PARTS], events: self.news.events.digest(), keys: self.keyring().digest() };
+        let own = std::iter::once(self.own_state());
+        for member in own.chain(self.swim.members().map(|member| self.member_state(now, member))) {
+            digest.add(member.id, hash(&member));
+        }
+        digest
+    }
+
+    /// Tells a random living member in short what we know; it asks if it knows anything else.
+    pub(crate) fn offer_digest(&mut self, now: Time) {
+        if let Some(living) = self.random_living() {
+            let digest = self.digest(now);
+            self.send_message(living, GossipMessage::Digest(digest));
+        }
+    }
+
+    /// Asks about what another knows differently, and tells it what we know of that.
+    pub(crate) fn compare(&mut self, now: Time, from: Origin, others: &Digest) {
+        if let Some(reason) = self.foreign(from, &others.label) {
+            return self.count(reason);
+        }
+        let ours = self.digest(now);
+        let parts = ours.differing(others);
+        self.compare_keys(from, others.keys);
+        if !parts.is_empty() || ours.events != others.events || ours.keys != others.keys {
+            self.exchange += 1;
+            let state = self.state(now, self.exchange, parts);
+            self.answer_message(from, GossipMessage::PushPull(state));
+        }
+    }
+
+    /// Why what another says is not for us, if it is not.
+    fn foreign(&self, from: Origin, label: &str) -> Option<&'static str> {
+        if from.id == self.me.id {
+            Some("message_from_self")
+        } else if label != self.seal.label() {
+            Some("message_wrong_label")
+        } else {
+            None
+        }
+    }
+
+    fn member_state(&self, now: Time, member: &Member<Identity>) -> MemberState {
+        let identity = member.id();
+        let (record, left) = self.table.statement(identity.id);
+        let down_for = match member.state() {
+            State::Down => self.table.down_for(now, identity.id).as_secs(),
+            State::Alive | State::Suspect => 0,
+        };
+        MemberState {
+            id: identity.id,
+            address: identity.address,
+            generation: identity.generation,
+            renewal: identity.renewal,
+            incarnation: member.incarnation(),
+            liveness: liveness(member.state()),
+            down_for_s: u32::try_from(down_for).unwrap_or(u32::MAX),
+            record,
+            left,
+            pruned: self.table.is_pruned(identity.id),
         }
     }
 
@@ -71,16 +124,8 @@ impl Gossip {
 
     /// Takes in what another knows. Returns false, having changed nothing, if it is not from our cluster or too much.
     pub(crate) fn merge(&mut self, now: Time, from: Origin, state: PushPull, spread: Spread) -> bool {
-        let refused = if from.id == self.me.id {
-            Some("message_from_self")
-        } else if state.label != self.seal.label() {
-            Some("message_wrong_label")
-        } else if state.members.len() > MAX_PUSH_PULL {
-            Some("message_too_long")
-        } else {
-            None
-        };
-        if let Some(reason) = refused {
+        let too_long = (state.members.len() > MAX_PUSH_PULL).then_some("message_too_long");
+        if let Some(reason) = self.foreign(from, &state.label).or(too_long) {
             self.count(reason);
             return false;
         }
@@ -90,6 +135,7 @@ impl Gossip {
         for member in &state.members {
             self.judge(now, member, &mut news);
         }
+        let told = news.told.into_iter().map(|(identity, incarnation)| Told { identity, incarnation, by: from.id });
         let applied = self.swim.apply(news.updates, spread);
         self.count_error(applied);
         for member in news.calls.into_iter().take(MAX_CALLS) {
@@ -97,6 +143,7 @@ impl Gossip {
             self.count_error(called);
         }
         self.settle(now);
+        self.take_told(now, told.collect());
         self.merge_coordinates(from.id, state.coordinates);
         for (identity, down_for) in news.met_down {
             self.table.set_down_for(now, identity.id, down_for);
@@ -160,9 +207,11 @@ impl Gossip {
             (Liveness::Down, Some((held, _))) if identity.order() < held.order() => {}
             (Liveness::Down, Some((_, State::Down))) => news.updates.push(update(State::Down)),
             (Liveness::Down, Some((_, State::Alive | State::Suspect))) => {
-                news.updates.push(update(State::Suspect));
-                let verdict = Due::Verdict { identity, incarnation: member.incarnation };
-                self.timers.set(now + self.suspicion, verdict);
+                let state = self.doubt(&identity, member.incarnation).unwrap_or(State::Down);
+                news.updates.push(update(state));
+                if state == State::Suspect {
+                    news.told.push((identity, member.incarnation));
+                }
             }
         }
     }
@@ -192,6 +241,8 @@ struct News {
     updates: Vec<Member<Identity>>,
     /// Alive to the other and down to us.
     calls: Vec<Identity>,
+    /// Down to the other, and suspects to us because of that.
+    told: Vec<(Identity, u16)>,
     /// Down before we knew them, and for how long.
     met_down: Vec<(Identity, Duration)>,
 }

@@ -94,7 +94,7 @@ impl Gossip {
         self.news.events.witness(ltime);
         let query = Query { id, ltime, origin: self.me.id, address: self.me.address, question };
         self.outputs.push_back(Output::Query(query.clone()));
-        self.pass_on(now, News::Query(query.clone()).encode());
+        self.announce(now, News::Query(query.clone()).encode());
         Ok(query)
     }
 
@@ -132,7 +132,7 @@ impl Gossip {
         match queries.memory.learn(query.ltime, query.id, ()) {
             Heard::News => {
                 self.news.events.witness(query.ltime);
-                self.pass_on(now, News::Query(query.clone()).encode());
+                self.announce(now, News::Query(query.clone()).encode());
                 query.question.timeout = query.question.timeout.min(MAX_TIMEOUT);
                 self.outputs.push_back(Output::Query(query));
             }

@@ -1,11 +1,17 @@
 //! SWIM, done by foca, behind verbs of our own: nobody outside this file and its codec would notice another core.
 
-use crate::codec::Codec;
+use crate::codec::{Codec, CodecError};
 use crate::config::Timing;
 use crate::identity::Identity;
 use crate::rumours::Rumours;
-use foca::{AccumulatingRuntime, Config, Error, Foca, Member, OwnedNotification, PeriodicParams, State};
+use bytes::BufMut;
+use foca::{
+    AccumulatingRuntime, Codec as _, Config, Error, Foca, Header, Member, Message, OwnedNotification, PeriodicParams,
+    State,
+};
+use quorate_protocol::NodeId;
 use quorate_protocol::wire::gossip::MAX_SEALED;
+use quorate_protocol::wire::probe::ProbeWord;
 use rand_chacha::ChaCha8Rng;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::Duration;
@@ -19,6 +25,10 @@ pub(crate) enum Effect {
     Send(Identity, Vec<u8>),
     /// Come back after a while.
     After(Duration, SwimTimer),
+    /// Come back after a while, later if this agent is not well: the timer paces probes.
+    AfterProbe(Duration, SwimTimer),
+    /// Our own probe of this incarnation of a member failed. Whether that makes it fail is not SWIM's to say (`suspicion.rs`).
+    ProbeFailed(Identity, u16),
     /// Liveness or identities changed: compare with [`Swim::members`].
     Changed,
     /// Nobody else is alive.
@@ -105,13 +115,12 @@ impl Swim {
         self.foca.iter_membership_state().map(|member| *member.id()).filter(|identity| identity.id == own).collect()
     }
 
-    /// Follows the size of the cluster; returns how long a suspicion now lasts.
-    pub(crate) fn resize(&mut self) -> Duration {
+    /// Follows the size of the cluster.
+    pub(crate) fn resize(&mut self) {
         let members = self.alive() + 1;
         if members != self.sized_for && self.foca.set_config(config(&self.timing, members)).is_ok() {
             self.sized_for = members;
         }
-        self.timing.suspicion(members)
     }
 
     /// The next thing to do; ask until there is none after every other call.
@@ -120,7 +129,16 @@ impl Swim {
             return Some(Effect::Send(to, packet.to_vec()));
         }
         if let Some((after, timer)) = self.runtime.to_schedule() {
-            return Some(Effect::After(after, timer));
+            return Some(match timer {
+                // foca's own verdict: it comes after a fixed time, whoever else found what.
+                foca::Timer::ChangeSuspectToDown { member_id, incarnation, .. } => {
+                    Effect::ProbeFailed(member_id, incarnation)
+                }
+                foca::Timer::ProbeRandomMember(_) | foca::Timer::SendIndirectProbe { .. } => {
+                    Effect::AfterProbe(after, timer)
+                }
+                other => Effect::After(after, other),
+            });
         }
         self.runtime.to_notify().map(|notification| match notification {
             OwnedNotification::MemberUp(_)
@@ -133,12 +151,51 @@ impl Swim {
         })
     }
 
-    /// The suspects, by id.
-    pub(crate) fn suspects(&self) -> Vec<Identity> {
-        let mut suspects: Vec<Identity> =
-            self.members().filter(|member| member.state() == State::Suspect).map(|member| *member.id()).collect();
-        suspects.sort_unstable_by_key(|identity| identity.id);
+    /// The suspects and which incarnation of them is, by id.
+    pub(crate) fn suspects(&self) -> Vec<(Identity, u16)> {
+        let is_suspect = |member: &&Member<Identity>| member.state() == State::Suspect;
+        let mut suspects: Vec<(Identity, u16)> =
+            self.members().filter(is_suspect).map(|member| (*member.id(), member.incarnation())).collect();
+        suspects.sort_unstable_by_key(|(identity, _)| identity.id);
         suspects
+    }
+
+    /// What SWIM holds of a member.
+    pub(crate) fn member(&self, id: NodeId) -> Option<&Member<Identity>> {
+        self.members().find(|member| member.id().id == id)
+    }
+
+    /// A packet to one member with just these suspicions and words; it may be the suspect itself.
+    pub(crate) fn letter(
+        &self,
+        incarnation: u16,
+        to: Identity,
+        suspects: &[(Identity, u16)],
+        words: &[ProbeWord],
+    ) -> Result<Vec<u8>, CodecError> {
+        let mut packet = self.opening(incarnation, to, Message::Gossip)?;
+        packet.put_u16(u16::try_from(suspects.len()).unwrap_or(u16::MAX));
+        for (identity, incarnation) in suspects.iter().take(usize::from(u16::MAX)) {
+            Codec.encode_member(&Member::new(*identity, *incarnation, State::Suspect), &mut packet)?;
+        }
+        for word in words {
+            let bytes = word.encode();
+            packet.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+            packet.put_slice(&bytes);
+        }
+        Ok(packet)
+    }
+
+    /// A packet that tells a member that it is held for failed; if it lives, it comes back under a new identity.
+    pub(crate) fn obituary(&self, incarnation: u16, to: Identity) -> Result<Vec<u8>, CodecError> {
+        self.opening(incarnation, to, Message::TurnUndead)
+    }
+
+    fn opening(&self, incarnation: u16, to: Identity, message: Message<Identity>) -> Result<Vec<u8>, CodecError> {
+        let header = Header { src: *self.foca.identity(), src_incarnation: incarnation, dst: to, message };
+        let mut packet = Vec::with_capacity(256);
+        Codec.encode_header(&header, &mut packet)?;
+        Ok(packet)
     }
 }
 
@@ -158,6 +215,7 @@ fn config(timing: &Timing, members: usize) -> Config {
         probe_rtt: timing.probe_timeout,
         num_indirect_probes: at_least_one(timing.indirect_probes),
         max_transmissions: NonZeroU8::new(timing.repetitions(members)).unwrap_or(NonZeroU8::MIN),
+        // Its own verdict is not asked for: see `Effect::ProbeFailed`.
         suspect_to_down_after: timing.suspicion(members),
         // The member table reaps, so that a member is not half forgotten.
         remove_down_after: None,

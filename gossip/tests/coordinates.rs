@@ -3,6 +3,7 @@
 mod world;
 
 use quorate_protocol::wire::coordinate::COORDINATE_LEN;
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{GossipMessage, PushPull};
 use quorate_protocol::wire::stream::Origin;
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ fn a_member_that_is_nowhere_or_speaks_for_others_is_not_believed() {
         exchange: 1,
         label: "dc1".to_owned(),
         members: Vec::new(),
+        parts: Parts::ALL,
         events: Default::default(),
         keys: 0,
         coordinates: BTreeMap::from([

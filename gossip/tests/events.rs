@@ -143,7 +143,7 @@ fn changed_members_and_events_do_not_wait_for_each_other() {
     world.run_until(secs(40), "events are heard", |world| {
         world.user_events.iter().filter(|(_, n, _)| *n < 8).count() == 8 * 8 * 20
     });
-    world.run_until(secs(12), "members are seen", |world| {
+    world.run_until(secs(40), "members are seen", |world| {
         (8..16).all(|n| world.all_see(n, MemberStatus::Failed))
             && (0..8).all(|n| {
                 let id = node_id(n);

@@ -7,6 +7,7 @@ mod world;
 use quorate_gossip::MemberEventKind::{Failed, Refute, Suspect};
 use quorate_gossip::Output;
 use quorate_protocol::MemberStatus;
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{GossipMessage, Liveness, MemberState, PushPull, RecentEvents};
 use quorate_protocol::wire::stream::Origin;
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ fn tell(world: &mut World, member: MemberState) {
         exchange: 0,
         label: "dc1".to_owned(),
         members: vec![member],
+        parts: Parts::ALL,
         events: RecentEvents::default(),
         keys: 0,
         coordinates: BTreeMap::new(),
@@ -107,6 +109,7 @@ fn that_one_we_hold_down_is_alive_makes_us_call_it() {
         exchange: 0,
         label: "dc1".to_owned(),
         members,
+        parts: Parts::ALL,
         events: RecentEvents::default(),
         keys: 0,
         coordinates: BTreeMap::new(),

@@ -6,6 +6,7 @@ mod world;
 
 use proptest::prelude::*;
 use quorate_gossip::{Gossip, Keyring, Output};
+use quorate_protocol::wire::digest::Parts;
 use quorate_protocol::wire::gossip::{
     GossipMessage, Liveness, MAX_PUSH_PULL, MemberRecord, MemberState, PushPull, RecentEvents, Stamp,
 };
@@ -124,8 +125,7 @@ fn sealed_under_another_key_or_label() {
         for n in 0..2 {
             let mut config = world::config(n, 5);
             change(&mut config);
-            let gossip = Some(Gossip::new(config.clone(), strangers.now));
-            strangers.agents.push(world::Agent { config, gossip, group: 0 });
+            strangers.agents.push(world::Agent::new(config, strangers.now));
         }
         strangers.tap = Some(Vec::new());
         strangers.join(1, 0);
@@ -177,7 +177,7 @@ proptest! {
             left: left.then_some(Stamp { generation, version: renewal + 1 }),
             pruned: left && generation % 2 == 0,
         }).collect();
-        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, events: RecentEvents::default(), keys: 0, coordinates: BTreeMap::new()  };
+        let state = PushPull { exchange: 1, label: "dc1".to_owned(), members, parts: Parts::ALL, events: RecentEvents::default(), keys: 0, coordinates: BTreeMap::new()  };
         let message = if reply { GossipMessage::PushPullReply(state) } else { GossipMessage::PushPull(state) };
         world.with(0, |gossip| gossip.handle_message(now, Origin { id: node_id(1), address: address(1) }, message));
         for (_, gossip) in world.running() {
@@ -216,6 +216,7 @@ fn streams_of_other_clusters_and_of_ourselves() {
             exchange: 1,
             label: label.to_owned(),
             members: vec![stranger.clone(); members],
+            parts: Parts::ALL,
             events: RecentEvents::default(),
             keys: 0,
             coordinates: BTreeMap::new(),

@@ -67,11 +67,8 @@ const ENTERPRISE: &[&str] = &[
 
 const LATER: &[&str] = &[
     "agent/host",
-    "agent/maintenance",
     "agent/metrics",
     "agent/monitor",
-    "agent/reload",
-    "agent/service/maintenance",
     "agent/token",
     "agent/version",
     "internal/ui",

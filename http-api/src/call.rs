@@ -15,7 +15,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use quorate_protocol::{
     Answer, Ask, Cluster, LocalRequest, LogIndex, Outcome, Read, ReadRequest, Refusal, Reply, Request, StatusRequest,
-    Wait, Write,
+    Token, Wait, Write,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -95,6 +95,21 @@ impl Call {
     /// A header of the request, where it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// With whose rights the caller acts: `token`, `X-Consul-Token` or `Authorization: Bearer`, the first that is there.
+    pub(crate) fn token(&self) -> Token {
+        let bearer = || self.header("authorization").and_then(|text| text.strip_prefix("Bearer "));
+        let token = self.query.get("token").or_else(|| self.header("x-consul-token")).or_else(bearer);
+        Token(token.unwrap_or_default().to_owned())
+    }
+
+    /// How long to wait for a change of something that this agent knows by itself.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] in Consul's words.
+    pub(crate) fn patience(&self) -> Result<Duration, Error> {
+        Ok(self.with_jitter(self.query.patience_within(self.config())?))
     }
 
     /// A number that nobody else names a thing with.

@@ -70,6 +70,7 @@ impl Error {
                 | Refusal::TimedOut
                 | Refusal::Invalid(_)
                 | Refusal::Unreachable(_)
+                | Refusal::Disabled(_)
                 | Refusal::Stopping => StatusCode::INTERNAL_SERVER_ERROR,
             },
         }
@@ -124,6 +125,7 @@ mod tests {
             (Refusal::Busy, 429, "RPC rate limit exceeded"),
             (Refusal::NotFound("x".to_owned()), 404, "x"),
             (Refusal::Invalid("y".to_owned()), 500, "y"),
+            (Refusal::Disabled("z".to_owned()), 500, "z"),
             (Refusal::Stopping, 500, "agent is shutting down"),
         ] {
             let error = Error::Cluster(refusal);

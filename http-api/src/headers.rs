@@ -13,6 +13,9 @@ const DEFAULT_ACL_POLICY: HeaderName = HeaderName::from_static("x-consul-default
 /// The worst status of what `/v1/agent/health` was asked about.
 pub(crate) const REASON: HeaderName = HeaderName::from_static("x-consul-reason");
 
+/// What a service's content is known by; `hash` waits for another.
+pub(crate) const CONTENT_HASH: HeaderName = HeaderName::from_static("x-consul-contenthash");
+
 /// Where a write is in the log. (An extension.)
 const LOG_INDEX: HeaderName = HeaderName::from_static("x-quorate-index");
 /// The fencing token of the hold of a key. (An extension.)
@@ -21,6 +24,14 @@ const FENCING_TOKEN: HeaderName = HeaderName::from_static("x-quorate-fencing-tok
 const NEXT: HeaderName = HeaderName::from_static("x-quorate-next");
 /// How many bytes a snapshot's state has before compression. (An extension.)
 const SNAPSHOT_SIZE: HeaderName = HeaderName::from_static("x-quorate-snapshot-size");
+
+/// Says what is done but seldom meant (RFC 7234, section 5.5: 299 is for whatever a person should know). (An extension.)
+pub(crate) fn write_warning(sentence: &str, headers: &mut HeaderMap) {
+    let text: String = sentence.chars().map(|c| if c == '"' { '\'' } else { c }).collect();
+    if let Ok(value) = HeaderValue::try_from(format!("299 - \"{text}\"")) {
+        headers.insert(header::WARNING, value);
+    }
+}
 
 /// How fresh an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

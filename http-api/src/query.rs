@@ -168,9 +168,16 @@ impl Query {
     /// # Errors
     /// [`Error::BadRequest`] in Consul's words.
     pub(crate) fn wait(&self, config: &Config) -> Result<Option<Wait>, Error> {
-        // Like Consul, a wait that is no wait means the default.
-        let timeout = self.patience()?.unwrap_or(config.default_query_time).min(config.max_query_time);
+        let timeout = self.patience_within(config)?;
         Ok(self.index()?.map(|index| Wait { index, timeout }))
+    }
+
+    /// How long to wait, within what is configured. Like in Consul, a wait that is no wait means the default.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`] in Consul's words.
+    pub(crate) fn patience_within(&self, config: &Config) -> Result<Duration, Error> {
+        Ok(self.patience()?.unwrap_or(config.default_query_time).min(config.max_query_time))
     }
 
     /// The index that the client has seen; none for 0.

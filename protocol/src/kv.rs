@@ -81,6 +81,14 @@ pub enum KvWrite {
         /// Who is to hold it.
         session: SessionId,
     },
+    /// As [`KvWrite::Acquire`], but where the session holds the key already, the key stays as it is: [`crate::Outcome::Holds`]. It may be the
+    /// second copy of one whose outcome was lost, and the holder may have written since.
+    AcquireOnce {
+        /// What to store.
+        pair: Pair,
+        /// Who is to hold it.
+        session: SessionId,
+    },
     /// Sets a key and lets go of it: [`crate::Outcome::Done`], or [`crate::Outcome::Held`] where the session does not hold it, with whoever
     /// does.
     Release {

@@ -5,7 +5,7 @@
 //!                 ◀─ Reply ─────────────────────────── Answer ◀─────────── view
 //! ```
 //!
-//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`coordinate`], [`keyring`], [`operator`], [`raft`]. Front doors know only
+//! One noun, one file: [`member`], [`node`], [`service`], [`check`], [`definitions`], [`kv`], [`session`], [`txn`], [`event`], [`query`], [`coordinate`], [`keyring`], [`operator`], [`raft`]. Front doors know only
 //! [`Request`], [`Reply`] and the trait [`Cluster`]; the store knows only [`Write`] and [`Read`]. What the words
 //! look like as bytes, with versions, is in [`wire`]; the text that people write as Go does (`1h30m`) is in [`go`].
 //!
@@ -15,7 +15,9 @@
 
 pub mod check;
 pub mod coordinate;
+pub mod definitions;
 pub mod event;
+pub mod evidence;
 pub mod go;
 pub mod id;
 pub mod index;
@@ -33,12 +35,15 @@ pub mod service;
 pub mod session;
 pub mod time;
 pub mod timer;
+pub mod token;
 pub mod txn;
 pub mod wire;
 pub mod write;
 
 pub use check::{Check, CheckDefinition, CheckKind, Status};
+pub use definitions::{Definitions, Scripts};
 pub use event::{AgentEvent, EventFilter, UserEvent};
+pub use evidence::{Accuser, Cause, Evidence, OwnPause, OwnProbe, SuspicionEvidence};
 pub use id::{EventId, NodeId, SessionId};
 pub use index::{LogIndex, Term};
 pub use kv::{Entry, KvRead, KvWrite, Lock, Page, Pair, Selection};
@@ -55,9 +60,10 @@ pub use request::{
     ReplyFuture, Request, StatusRequest,
 };
 pub use row::Row;
-pub use service::{Service, ServiceAddress, Weights};
+pub use service::{Service, ServiceAddress, ServiceDefinition, Weights};
 pub use session::{Behavior, Session, SessionRead, SessionWrite};
 pub use time::Time;
 pub use timer::{Armed, Timer};
+pub use token::Token;
 pub use txn::{CatalogOperation, TxnError, TxnOperation, TxnOutcome, TxnRead, TxnResult, TxnRow};
 pub use write::{Deregistration, Outcome, Registration, Write};

@@ -4,9 +4,9 @@ use crate::coordinate::{Coordinate, NodeCoordinate};
 use crate::keyring::{KeyringReport, KeyringRequest};
 use crate::query::{Question, Response};
 use crate::{
-    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, EventFilter, EventId, LogIndex, Member, NodeId,
-    OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, SessionId, SnapshotDescription,
-    SnapshotRequest, Status, Term, UserEvent, Wait, Write,
+    AgentEvent, Answer, AutopilotState, Check, CheckDefinition, Definitions, EventFilter, EventId, Evidence, LogIndex,
+    Member, NodeId, OperatorRequest, Outcome, Pair, RaftConfiguration, ReadRequest, Service, ServiceDefinition,
+    SessionId, SnapshotDescription, SnapshotRequest, Status, Term, UserEvent, Wait, Write,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -51,8 +51,8 @@ pub enum Ask {
     Write(Write),
     /// A question to the store: [`Reply::Read`].
     Read(ReadRequest),
-    /// Acquires a key as soon as it is free: [`Reply::Written`] with [`Outcome::Acquired`], or with [`Outcome::Held`] when
-    /// the time is up. Those who wait get it in the order in which they came. (An extension.)
+    /// Acquires a key as soon as it is free: [`Reply::Written`] with [`Outcome::Acquired`], with
+    /// [`Outcome::Holds`] where the session holds it already, or with [`Outcome::Held`] when the time is up. Those who wait get it in the order in which they came. (An extension.)
     Lock(LockRequest),
     /// About the servers, for operators.
     Operator(OperatorRequest),
@@ -91,18 +91,28 @@ pub enum StatusRequest {
 pub enum LocalRequest {
     /// The members of its gossip pool: [`Reply::Members`].
     Members,
+    /// What led it to its present view of a member: [`Reply::Evidence`], or [`Refusal::NotFound`]. (An extension.)
+    Why {
+        /// The member's name or id.
+        node: String,
+    },
     /// Itself: [`Reply::Agent`].
     Describe,
     /// Its services: [`Reply::LocalServices`].
     Services,
+    /// One of its services: [`Reply::LocalService`], or [`Refusal::NotFound`].
+    Service {
+        /// Its id.
+        service_id: String,
+        /// To wait, at most so long, while [`Service::content_hash`] is this.
+        wait: Option<(u64, Duration)>,
+    },
     /// Its checks: [`Reply::LocalChecks`].
     Checks,
     /// Registers a service with its checks, replacing the service of the same id: [`Reply::Done`].
     RegisterService {
-        /// The service.
-        service: Service,
-        /// Its checks; ids are filled in where empty (`service:<id>`, with `:<n>` from 1 where there are several).
-        checks: Vec<CheckDefinition>,
+        /// The service and its checks.
+        definition: Box<ServiceDefinition>,
         /// Whether checks of this service that are not in the list go.
         replace_existing_checks: bool,
     },
@@ -129,6 +139,18 @@ pub enum LocalRequest {
         status: Status,
         /// What to show.
         output: String,
+    },
+    /// Takes the node or a service out of service, or puts it back: [`Reply::Done`], or [`Refusal::NotFound`].
+    Maintain {
+        /// The id of the service; none for the whole node.
+        service_id: Option<String>,
+        /// Why it is out of service, or empty; none puts it back.
+        reason: Option<String>,
+    },
+    /// Takes over what the configuration says now: [`Reply::Done`], or [`Refusal::Invalid`] with nothing changed.
+    Reload {
+        /// What it says. Front doors leave it out, and the shell reads the files.
+        definitions: Option<Box<Definitions>>,
     },
     /// Joins through any of these: [`Reply::Done`], [`Refusal::Unreachable`], or [`Refusal::Invalid`] where one is no
     /// address.
@@ -249,6 +271,8 @@ pub enum Reply {
     Datacenters(Vec<String>),
     /// The members, this agent among them.
     Members(Vec<Member>),
+    /// What led to the agent's view of a member.
+    Evidence(Box<Evidence>),
     /// User events.
     UserEvents(Vec<UserEvent>),
     /// The question is on its way to all members.
@@ -282,6 +306,8 @@ pub enum Reply {
     Agent(Box<AgentDescription>),
     /// The agent's services by id.
     LocalServices(BTreeMap<String, Service>),
+    /// One service of the agent.
+    LocalService(Box<Service>),
     /// The agent's checks by id, as the catalogue sees or will see them.
     LocalChecks(BTreeMap<String, Check>),
     /// Who takes part in Raft.
@@ -336,6 +362,9 @@ pub enum Refusal {
     /// The agent is stopping.
     #[error("agent is shutting down")]
     Stopping,
+    /// The operator allows it first. The sentence says by what.
+    #[error("{0}")]
+    Disabled(String),
 }
 
 /// What an agent says of itself.

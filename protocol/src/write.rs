@@ -93,6 +93,11 @@ pub enum Outcome {
         /// The fencing token of the hold.
         token: LogIndex,
     },
+    /// The session that asked holds the key already, and nothing was written.
+    Holds {
+        /// The fencing token of the hold.
+        token: LogIndex,
+    },
     /// The key is not held by the session that asked.
     Held {
         /// Who holds it; none: nobody does, but it cannot be acquired yet (lock delay), or there was nothing to release.

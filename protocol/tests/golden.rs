@@ -14,10 +14,9 @@ use quorate_protocol::wire::log::{
 use quorate_protocol::wire::stream::Message;
 use quorate_protocol::{
     Answer, Ask, Check, CheckDefinition, CheckKind, Consistency, Deregistration, Entry, KvRead, KvWrite, LogIndex,
-    Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, Status, Term,
-    Wait, Write,
+    Node, NodeId, Outcome, Page, Pair, Read, ReadRequest, Registration, Reply, Request, Row, Service, SessionId,
+    Status, Term, Wait, Write,
 };
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +67,11 @@ fn put() -> Write {
     Write::Kv(KvWrite::Put { pair, cas: Some(LogIndex(7)) })
 }
 
+fn acquire_once() -> Write {
+    let pair = Pair { key: "l".into(), value: vec![1].into(), flags: 0, ttl: None };
+    Write::Kv(KvWrite::AcquireOnce { pair, session: SessionId([7; 16]) })
+}
+
 #[test]
 fn writes() {
     let registration =
@@ -76,6 +80,7 @@ fn writes() {
         ("write-put", put()),
         ("write-delete", Write::Kv(KvWrite::Delete { key: "a".into(), cas: None })),
         ("write-delete-prefix", Write::Kv(KvWrite::DeletePrefix { prefix: "a/".into() })),
+        ("write-acquire-once", acquire_once()),
         ("write-register", Write::Register(Box::new(registration))),
         ("write-deregister", Write::Deregister(Deregistration::Check { node: "n1".into(), check_id: "c".into() })),
     ];
@@ -173,11 +178,6 @@ fn local_state() {
     let kind = CheckKind::Ttl { ttl: Duration::from_secs(10) };
     let definition = CheckDefinition { id: "c".into(), kind, ..CheckDefinition::default() };
     let check_saved = SavedCheck { definition, status: Status::Warning, output: "so so".into() };
-    let saved = SavedLocal {
-        services: vec![service()],
-        checks: vec![check_saved],
-        tags: BTreeMap::new(),
-        ..SavedLocal::default()
-    };
+    let saved = SavedLocal { services: vec![service()], checks: vec![check_saved], ..SavedLocal::default() };
     check("saved-local", &saved, SavedLocal::encode, SavedLocal::decode);
 }

@@ -32,7 +32,11 @@ impl History {
                 self.number(3);
                 self.bytes(why.as_bytes());
             }
-            Outcome::Acquired { .. } | Outcome::Held { .. } | Outcome::Session(_) | Outcome::Txn(_) => {
+            Outcome::Acquired { .. }
+            | Outcome::Holds { .. }
+            | Outcome::Held { .. }
+            | Outcome::Session(_)
+            | Outcome::Txn(_) => {
                 self.number(4);
                 self.encoded(outcome);
             }

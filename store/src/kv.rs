@@ -283,6 +283,7 @@ impl Edit<'_> {
         match write {
             KvWrite::Put { pair, cas } => self.put(pair, *cas),
             KvWrite::Acquire { pair, session } => self.acquire(pair, *session),
+            KvWrite::AcquireOnce { pair, session } => self.acquire_once(pair, *session),
             KvWrite::Release { pair, session } => self.release(pair, *session),
             KvWrite::Delete { key, cas } => self.delete(key, *cas),
             KvWrite::DeletePrefix { prefix } => self.delete_prefix(prefix),

@@ -38,6 +38,14 @@ impl Edit<'_> {
         Outcome::Acquired { token: lock.token }
     }
 
+    /// As [`Edit::acquire`], but a session that holds the key already changes nothing.
+    pub(crate) fn acquire_once(&mut self, pair: &Pair, session: SessionId) -> Outcome {
+        match lock_of(self.state.kv.entry(&pair.key)) {
+            Lock { session: Some(holder), token, .. } if holder == session => Outcome::Holds { token },
+            _ => self.acquire(pair, session),
+        }
+    }
+
     /// Sets a key and lets go of it. There is no lock delay after it: whoever releases has finished.
     pub(crate) fn release(&mut self, pair: &Pair, session: SessionId) -> Outcome {
         if let Err(why) = check_pair(pair) {
@@ -91,6 +99,19 @@ mod tests {
     fn lock(scene: &Scene, key: &str) -> (u64, Option<SessionId>, u64) {
         let lock = scene.entry(key).unwrap().lock;
         (lock.count, lock.session, lock.token.0)
+    }
+
+    #[test]
+    fn what_is_acquired_once_is_not_set_again() {
+        let mut scene = scene();
+        let once = |value: &str| KvWrite::AcquireOnce { pair: pair("a", value), session: session_id(1) };
+        assert_eq!(scene.kv(once("v")), acquired(6));
+        scene.kv(KvWrite::Put { pair: pair("a", "written since"), cas: None });
+        assert_eq!(scene.kv(once("v")), Outcome::Holds { token: LogIndex(6) });
+        assert!(scene.touched.is_empty());
+        assert_eq!(scene.entry("a").unwrap().value.value, "written since");
+        scene.release("a", 1);
+        assert_eq!(scene.kv(once("v")), acquired(10), "it is not held any more");
     }
 
     #[test]

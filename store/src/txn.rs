@@ -204,7 +204,10 @@ impl Edit<'_> {
 
     fn operate_on_keys(&mut self, write: &KvWrite) -> Result<Vec<TxnRow>, String> {
         let key = match write {
-            KvWrite::Put { pair, .. } | KvWrite::Acquire { pair, .. } | KvWrite::Release { pair, .. } => &pair.key,
+            KvWrite::Put { pair, .. }
+            | KvWrite::Acquire { pair, .. }
+            | KvWrite::AcquireOnce { pair, .. }
+            | KvWrite::Release { pair, .. } => &pair.key,
             KvWrite::Delete { key, .. } | KvWrite::DeletePrefix { prefix: key } => key,
         };
         match (self.write_kv(write), write) {
@@ -219,9 +222,7 @@ impl Edit<'_> {
             (Outcome::Held { by: Some(_) }, _) => Err(format!("failed to lock key {key:?}, lock is already held")),
             (Outcome::Held { by: None }, _) => Err(format!("failed to lock key {key:?} due to lock delay")),
             (_, KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. }) => Ok(vec![]),
-            (_, KvWrite::Put { .. } | KvWrite::Acquire { .. } | KvWrite::Release { .. }) => {
-                Ok(self.state.kv.entry(key).cloned().map(TxnRow::Entry).into_iter().collect())
-            }
+            (_, _) => Ok(self.state.kv.entry(key).cloned().map(TxnRow::Entry).into_iter().collect()),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::disk::{Disk, Recovered};
 use crate::options::Options;
 use quorate_engine::{Config, Engine, Input, Patience, SavedLocal, ServerConfig, SnapshotPolicy};
 use quorate_gossip::{Keyring, Timing};
-use quorate_protocol::{CheckDefinition, LogIndex, NodeId, Term, Time};
+use quorate_protocol::{CheckDefinition, Definitions, LogIndex, NodeId, Term, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -162,8 +162,7 @@ impl Agent {
                 #[cfg(feature = "planted-bugs")]
                 planted: options.planted,
             }),
-            definitions: Vec::new(),
-            node_checks: Vec::new(),
+            definitions: Definitions::default(),
             saved,
             patience: PATIENCE,
             // Every process rolls other dice, or a restart would repeat its elections.

@@ -42,6 +42,7 @@ pub fn reply(reply: &Reply) -> String {
 fn kv(write: &KvWrite) -> String {
     match write {
         KvWrite::Put { pair: put, cas } => format!("Put {} cas {cas:?}", pair(put)),
+        KvWrite::AcquireOnce { pair: put, session } => format!("AcquireOnce {} for {session}", pair(put)),
         KvWrite::Acquire { pair: put, session } => format!("Acquire {} for {session}", pair(put)),
         KvWrite::Release { pair: put, session } => format!("Release {} of {session}", pair(put)),
         KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. } => format!("{write:?}"),

@@ -53,7 +53,7 @@ pub enum Happening {
     Restored,
     /// The history of a key was found to be linearizable.
     HistoryExplained,
-    /// The search for an order of the history of a key gave up.
+    /// The search for an order of the history of a key that is locked gave up.
     HistoryUndecided,
 }
 

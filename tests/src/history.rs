@@ -46,6 +46,13 @@ pub enum Call {
         /// To this.
         value: u64,
     },
+    /// Sets it and holds it for a session, unless one holds it, be it the same.
+    AcquireOnce {
+        /// The session.
+        session: SessionId,
+        /// To this.
+        value: u64,
+    },
     /// Sets it and lets go of it, if this session holds it.
     Release {
         /// The session.
@@ -82,6 +89,7 @@ impl Call {
             Call::Put { value }
             | Call::Cas { value, .. }
             | Call::Acquire { value, .. }
+            | Call::AcquireOnce { value, .. }
             | Call::Release { value, .. } => Some(value),
             Call::Get
             | Call::Delete
@@ -121,6 +129,13 @@ pub enum Told {
     },
     /// The key is held by the session that asked.
     Acquired {
+        /// The fencing token of the hold.
+        token: LogIndex,
+        /// The write's place in the log.
+        index: LogIndex,
+    },
+    /// The key was held already by the session that asked, and stayed as it was.
+    Holds {
         /// The fencing token of the hold.
         token: LogIndex,
         /// The write's place in the log.

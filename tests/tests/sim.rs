@@ -108,8 +108,8 @@ fn broken(plant: Plant, seeds: Range<u64>) -> Vec<&'static str> {
 
 #[test]
 fn a_disk_that_loses_entries_is_caught() {
-    let broken = broken(Plant::DiskLosesEntries, 0..10);
-    assert!(broken.len() >= 5, "{broken:?}");
+    let broken = broken(Plant::DiskLosesEntries, 0..20);
+    assert!(broken.len() >= 5, "about half of the seeds show it: {broken:?}");
 }
 
 #[test]

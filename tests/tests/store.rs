@@ -166,7 +166,8 @@ impl Pairing {
         let session = SessionId([1 + self.dice.below(4) as u8; 16]);
         match self.dice.below(30) {
             0..9 => Write::Kv(self.draw_kv(&key, session)),
-            9..12 => Write::Kv(KvWrite::Acquire { pair: self.pair(&key), session }),
+            9 => Write::Kv(KvWrite::AcquireOnce { pair: self.pair(&key), session }),
+            10..12 => Write::Kv(KvWrite::Acquire { pair: self.pair(&key), session }),
             12 => Write::Kv(KvWrite::Release { pair: self.pair(&key), session }),
             13..16 => Write::Session(SessionWrite::Create(Box::new(self.draw_session(session)))),
             16 => Write::Session(SessionWrite::Destroy { id: session }),

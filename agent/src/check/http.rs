@@ -1,10 +1,10 @@
 //! HTTP checks: 2xx is passing, 429 warning, anything else critical.
 //!
-//! One request, one connection, no redirects followed: a service must not be able to point its check at something else
-//! (CVE-2022-29153).
+//! One request, one connection. Redirects are followed only where the definition says so: a service must not be able to point its check at
+//! something else (CVE-2022-29153).
 
 use super::output::Tail;
-use super::{tcp, tls};
+use super::{redirect, tcp, tls};
 use ::http::header::{ACCEPT, CONTENT_LENGTH, HOST, USER_AGENT};
 use ::http::uri::Scheme;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
@@ -14,8 +14,7 @@ use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 use quorate_protocol::Status;
-use quorate_protocol::check::HttpCheck;
-use rustls::pki_types::ServerName;
+use quorate_protocol::check::{HttpCheck, TlsUse};
 use std::fmt::Display;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,8 +31,8 @@ const MAX_READ: usize = 4 * 1024 * 1024;
 /// Asks once. The output is what Consul's agent says, with the last `output_size` bytes of the body.
 pub(super) async fn probe(check: &HttpCheck, timeout: Duration, output_size: usize) -> (Status, String) {
     let method = if check.method.is_empty() { "GET" } else { &check.method };
-    match tokio::time::timeout(timeout, ask(check, method, output_size)).await {
-        Ok(Ok(Answer { status, reason, body })) => {
+    match tokio::time::timeout(timeout, ask_through(check, method, output_size)).await {
+        Ok(Ok((Answer { status, reason, .. }, body))) => {
             let health = match status {
                 StatusCode::TOO_MANY_REQUESTS => Status::Warning,
                 status if status.is_success() => Status::Passing,
@@ -59,14 +58,29 @@ fn as_verb(method: &str) -> String {
 }
 
 /// What a server said.
-struct Answer {
-    status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     /// The words beside the number, the server's own.
-    reason: String,
-    body: String,
+    pub(super) reason: String,
+    pub(super) headers: HeaderMap,
 }
 
-async fn ask(check: &HttpCheck, method: &str, output_size: usize) -> Result<Answer, String> {
+/// Asks, and asks again where the answer is elsewhere, if that is wanted.
+async fn ask_through(check: &HttpCheck, method: &str, output_size: usize) -> Result<(Answer, String), String> {
+    let answer = ask(check, method, output_size).await?;
+    if !check.follow_redirects {
+        return Ok(answer);
+    }
+    let (mut answer, mut there, mut method) = (answer, check.clone(), method.to_owned());
+    for _ in 0..redirect::MOST {
+        let Some(next) = redirect::next(&there, &method, &answer.0)? else { return Ok(answer) };
+        (there, method) = next;
+        answer = ask(&there, &method, output_size).await?;
+    }
+    Err(format!("stopped after {} redirects", redirect::MOST))
+}
+
+async fn ask(check: &HttpCheck, method: &str, output_size: usize) -> Result<(Answer, String), String> {
     let uri: Uri = check.url.parse().map_err(|error| format!("the URL is malformed: {error}"))?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
     let encrypted = match uri.scheme() {
@@ -78,16 +92,17 @@ async fn ask(check: &HttpCheck, method: &str, output_size: usize) -> Result<Answ
     let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     // An IPv6 address stands in brackets here, as in the URL.
     let address = format!("{host}:{port}");
-    let stream =
-        tcp::connect(&address).await.map_err(|error| format!("dial tcp {address}: {}", tcp::in_words(&error)))?;
-    if !encrypted {
-        return exchange(stream, request, output_size).await;
-    }
-    let connector = tls::connector(check.tls_skip_verify)?;
-    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let name = ServerName::try_from(name).map_err(|error| format!("the URL's host cannot be verified: {error}"))?;
-    let stream = connector.connect(name, stream).await.map_err(|error| format!("tls: {error}"))?;
-    exchange(stream, request, output_size).await
+    let mut tail = Tail::new(output_size);
+    let answer = if encrypted {
+        let wanted =
+            TlsUse { on: true, skip_verify: check.tls_skip_verify, server_name: check.tls_server_name.clone() };
+        exchange(tls::connect(&address, &wanted, &[]).await?, request, |bytes| tail.push(bytes)).await?
+    } else {
+        let dialled = tcp::connect(&address).await;
+        let stream = dialled.map_err(|error| format!("dial tcp {address}: {}", tcp::in_words(&error)))?;
+        exchange(stream, request, |bytes| tail.push(bytes)).await?
+    };
+    Ok((answer, tail.into_text()))
 }
 
 fn request(check: &HttpCheck, uri: &Uri, method: &str) -> Result<Request<Full<Bytes>>, String> {
@@ -119,11 +134,14 @@ fn request(check: &HttpCheck, uri: &Uri, method: &str) -> Result<Request<Full<By
     Ok(request)
 }
 
-/// Sends the request and reads the answer, on a connection that ends with it.
-async fn exchange(
+/// Sends the request and reads the answer, on a connection that ends with it; `take` gets the body as it comes.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
-    output_size: usize,
+    mut take: impl FnMut(&[u8]),
 ) -> Result<Answer, String> {
     let failed = |error: &dyn Display| error.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
@@ -136,21 +154,20 @@ async fn exchange(
         Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
         None => status.canonical_reason().unwrap_or_default().to_owned(),
     };
-    let mut body = response.into_body();
-    let mut tail = Tail::new(output_size);
+    let (head, mut body) = response.into_parts();
     let mut read = 0;
     while let Some(frame) = body.frame().await {
         // An answer that breaks off is still an answer, as for Consul.
         let Ok(frame) = frame else { break };
         if let Some(bytes) = frame.data_ref() {
-            tail.push(bytes);
+            take(bytes);
             read += bytes.len();
         }
         if read >= MAX_READ {
             break;
         }
     }
-    Ok(Answer { status, reason, body: tail.into_text() })
+    Ok(Answer { status, reason, headers: head.headers })
 }
 
 #[cfg(test)]
@@ -283,6 +300,23 @@ mod tests {
         let (status, output) = probe(&check(&url), Duration::from_millis(50), 4096).await;
         assert_eq!(status, Status::Critical);
         assert!(output.contains("no complete answer within 50ms"), "{output}");
+    }
+
+    #[tokio::test]
+    async fn redirects_are_followed_where_that_is_asked_for() {
+        let (there, _serving) = server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere").await;
+        let (url, _serving) =
+            server(&format!("HTTP/1.1 302 Found\r\nLocation: {there}/x\r\nContent-Length: 0\r\n\r\n")).await;
+        let following = HttpCheck { follow_redirects: true, ..check(&url) };
+        assert_eq!(
+            probe(&following, TIMEOUT, 4096).await,
+            (Status::Passing, format!("HTTP GET {url}: 200 OK Output: here"))
+        );
+        let (url, _serving) = server("HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n").await;
+        let following = HttpCheck { follow_redirects: true, ..check(&url) };
+        let (status, output) = probe(&following, TIMEOUT, 4096).await;
+        assert_eq!(status, Status::Critical);
+        assert!(output.contains("leads to \"ftp://x/\""), "{output}");
     }
 
     #[tokio::test]

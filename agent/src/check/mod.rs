@@ -1,30 +1,40 @@
 //! Health-check probes: what an agent does to find out whether its services are well.
 //!
 //! ```text
-//!  start(definition) ─▶ schedule ─▶ http | tcp ─▶ Report ─▶ the engine's queue
+//!  start(definition) ─▶ schedule ─▶ probe ─▶ http | tcp | udp | grpc | h2ping | script | docker | os_service ─▶ Report ─▶ the engine's queue
 //! ```
 //!
-//! One kind of check, one file. A probe only looks and reports; what a result means (thresholds, telling the catalogue) is decided in the
-//! engine, and checks with a TTL are its own, for they need only a timer.
+//! One kind of check, one file; each check is a task that sleeps between its runs. A probe only looks and reports; what a result means
+//! (thresholds, telling the catalogue) is decided in the engine, and checks that ask nobody (TTL, alias) are its own.
 
+mod docker;
+mod exit;
+mod grpc;
+mod h2ping;
 mod http;
+mod http2;
+mod os_service;
 mod output;
+mod program;
+mod redirect;
 mod schedule;
+mod script;
 mod tcp;
 mod tls;
+mod udp;
 
-use quorate_protocol::check::CheckKind;
+use quorate_protocol::check::{CheckKind, SHORTEST_INTERVAL};
 use quorate_protocol::{CheckDefinition, Status};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// How long a run may take where the definition does not say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Runs are not closer together, whatever a definition says, so that a mistyped unit does not become a flood.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// The same of a program, which has more to do than to answer.
+const DEFAULT_PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The first run comes within the interval, and within this: nobody should wait five minutes to see a new service.
 const LONGEST_FIRST_OFFSET: Duration = Duration::from_secs(10);
@@ -57,24 +67,41 @@ impl Drop for RunningCheck {
 ///
 /// Must be called inside a tokio runtime. A kind that does not run by itself does nothing.
 pub fn start(definition: CheckDefinition, reports: mpsc::Sender<Report>) -> RunningCheck {
-    let interval = definition.kind.interval().max(SHORTEST_INTERVAL);
-    let timeout = match definition.kind.timeout() {
+    let CheckDefinition { id, kind, output_max_size, .. } = definition;
+    if !kind.is_probed() {
+        return RunningCheck(None);
+    }
+    // Again here, for what was saved by another version.
+    let interval = kind.interval().max(SHORTEST_INTERVAL);
+    let timeout = match kind.timeout() {
+        Duration::ZERO if kind.runs_a_program() => DEFAULT_PROGRAM_TIMEOUT,
         Duration::ZERO => DEFAULT_TIMEOUT,
         timeout => timeout,
     };
-    let output_size = output::size(definition.output_max_size);
-    let check_id = definition.id;
     let timing = schedule::Timing { first: random_below(interval.min(LONGEST_FIRST_OFFSET)), interval };
-    let task = match definition.kind {
-        CheckKind::None | CheckKind::Ttl { .. } => return RunningCheck(None),
-        CheckKind::Http(check) => tokio::spawn(schedule::run(timing, check_id, reports, async move || {
-            http::probe(&check, timeout, output_size).await
-        })),
-        CheckKind::Tcp { address, .. } => {
-            tokio::spawn(schedule::run(timing, check_id, reports, async move || tcp::probe(&address, timeout).await))
+    let run = schedule::run(timing, id, reports, async move || probe(&kind, timeout, output_max_size).await);
+    RunningCheck(Some(tokio::spawn(run)))
+}
+
+/// One run. In a box, for a check that sleeps, as most do most of the time, should not hold the room that its run takes.
+fn probe<'a>(
+    kind: &'a CheckKind,
+    timeout: Duration,
+    output_size: usize,
+) -> Pin<Box<dyn Future<Output = (Status, String)> + Send + 'a>> {
+    match kind {
+        CheckKind::Http(check) => Box::pin(http::probe(check, timeout, output_size)),
+        CheckKind::Tcp { address, tls, .. } => Box::pin(tcp::probe(address, tls, timeout)),
+        CheckKind::Udp { address, .. } => Box::pin(udp::probe(address, timeout)),
+        CheckKind::Grpc(check) => Box::pin(grpc::probe(check, timeout)),
+        CheckKind::H2Ping { address, tls, .. } => Box::pin(h2ping::probe(address, tls, timeout)),
+        CheckKind::Script { args, .. } => Box::pin(script::probe(args, timeout, output_size)),
+        CheckKind::Docker(check) => Box::pin(docker::probe(check, timeout, output_size)),
+        CheckKind::OsService { name, .. } => Box::pin(os_service::probe(name, timeout, output_size)),
+        CheckKind::None | CheckKind::Ttl { .. } | CheckKind::Alias(_) | CheckKind::Maintenance => {
+            Box::pin(std::future::pending())
         }
-    };
-    RunningCheck(Some(task))
+    }
 }
 
 fn random_below(limit: Duration) -> Duration {
@@ -87,13 +114,19 @@ fn random_below(limit: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quorate_protocol::check::TlsUse;
     use tokio::net::TcpListener;
 
     #[tokio::test]
     async fn a_started_check_reports_until_it_is_dropped() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap().to_string();
-        let kind = CheckKind::Tcp { address: address.clone(), interval: Duration::ZERO, timeout: Duration::ZERO };
+        let kind = CheckKind::Tcp {
+            address: address.clone(),
+            interval: Duration::ZERO,
+            timeout: Duration::ZERO,
+            tls: TlsUse::default(),
+        };
         let definition = CheckDefinition { id: "web".into(), kind, ..CheckDefinition::default() };
         let (sender, mut reports) = mpsc::channel(8);
         let running = start(definition, sender);

@@ -1,13 +1,5 @@
 //! How much of what a probe saw is kept.
 
-/// What is kept where the definition does not say, in bytes.
-const DEFAULT_SIZE: usize = 4096;
-
-/// The bytes to keep, from a definition.
-pub(super) fn size(wanted: usize) -> usize {
-    if wanted == 0 { DEFAULT_SIZE } else { wanted }
-}
-
 /// The last so many bytes of something longer: what went wrong is mostly said at the end.
 pub(super) struct Tail {
     bytes: Vec<u8>,

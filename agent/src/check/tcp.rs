@@ -1,17 +1,26 @@
-//! TCP checks: a connection that is made is passing.
+//! TCP checks: a connection that is made is passing; one with TLS, once the server has shown its certificate.
 
+use super::tls;
 use quorate_protocol::Status;
+use quorate_protocol::check::TlsUse;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Connects to `host:port` and hangs up. Every address of the host is tried in turn.
-pub(super) async fn probe(address: &str, timeout: Duration) -> (Status, String) {
-    match tokio::time::timeout(timeout, connect(address)).await {
-        Ok(Ok(_)) => (Status::Passing, format!("TCP connect {address}: Success")),
-        Ok(Err(error)) => (Status::Critical, format!("dial tcp {address}: {}", in_words(&error))),
+pub(super) async fn probe(address: &str, use_tls: &TlsUse, timeout: Duration) -> (Status, String) {
+    match tokio::time::timeout(timeout, dial(address, use_tls)).await {
+        Ok(Ok(())) => (Status::Passing, format!("TCP connect {address}: Success")),
+        Ok(Err(why)) => (Status::Critical, why),
         Err(_) => (Status::Critical, format!("dial tcp {address}: i/o timeout after {timeout:?}")),
     }
+}
+
+async fn dial(address: &str, use_tls: &TlsUse) -> Result<(), String> {
+    if use_tls.on {
+        return tls::connect(address, use_tls, &[]).await.map(drop);
+    }
+    connect(address).await.map(drop).map_err(|error| format!("dial tcp {address}: {}", in_words(&error)))
 }
 
 /// A connection to the first address that takes one.
@@ -41,18 +50,21 @@ mod tests {
     async fn a_listener_is_passing_and_its_absence_critical() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap().to_string();
-        assert_eq!(probe(&address, TIMEOUT).await, (Status::Passing, format!("TCP connect {address}: Success")));
+        assert_eq!(
+            probe(&address, &TlsUse::default(), TIMEOUT).await,
+            (Status::Passing, format!("TCP connect {address}: Success"))
+        );
         let by_name = address.replace("127.0.0.1", "localhost");
-        assert_eq!(probe(&by_name, TIMEOUT).await.0, Status::Passing);
+        assert_eq!(probe(&by_name, &TlsUse::default(), TIMEOUT).await.0, Status::Passing);
         drop(server);
         let output = format!("dial tcp {address}: connect: connection refused");
-        assert_eq!(probe(&address, TIMEOUT).await, (Status::Critical, output));
+        assert_eq!(probe(&address, &TlsUse::default(), TIMEOUT).await, (Status::Critical, output));
     }
 
     #[tokio::test]
     async fn nonsense_is_critical_and_says_so() {
         for address in ["", "no port", "localhost:http", "127.0.0.1:99999"] {
-            let (status, output) = probe(address, TIMEOUT).await;
+            let (status, output) = probe(address, &TlsUse::default(), TIMEOUT).await;
             assert_eq!(status, Status::Critical);
             assert!(output.starts_with(&format!("dial tcp {address}: ")), "{output}");
         }

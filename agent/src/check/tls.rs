@@ -1,14 +1,39 @@
 //! TLS for probes: against the certificates that the host trusts, or against none.
 
+use super::tcp;
+use quorate_protocol::check::TlsUse;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::{Arc, OnceLock};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A connection to `host:port` on which the server has shown its certificate, for one of these protocols (RFC 7301) if any is named.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) async fn connect(
+    address: &str,
+    wanted: &TlsUse,
+    protocols: &[&[u8]],
+) -> Result<TlsStream<TcpStream>, String> {
+    let connector = connector(wanted.skip_verify)?;
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let name = if wanted.server_name.is_empty() { host } else { &wanted.server_name };
+    // An IPv6 address stands in brackets beside a port.
+    let name = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let name = ServerName::try_from(name).map_err(|error| format!("the host cannot be verified: {error}"))?;
+    let dialled = tcp::connect(address).await;
+    let stream = dialled.map_err(|error| format!("dial tcp {address}: {}", tcp::in_words(&error)))?;
+    let protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    connector.with_alpn(protocols).connect(name, stream).await.map_err(|error| format!("tls: {error}"))
+}
 
 /// A connector, or the sentence that says why there is none. Made once: the host's certificates are read from many files.
-pub(super) fn connector(skip_verify: bool) -> Result<TlsConnector, &'static str> {
+fn connector(skip_verify: bool) -> Result<TlsConnector, &'static str> {
     static TRUSTING_ROOTS: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
     static TRUSTING_ALL: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
     let connector = match skip_verify {

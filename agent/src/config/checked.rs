@@ -2,14 +2,17 @@
 
 use super::address::{self, Host, JoinAddress};
 use super::file::{DnsConfig, Ports};
+use super::gossip::GossipLan;
 use super::keys::cut;
 use super::{ConfigError, File, key};
 use crate::handlers::EventHandler;
 use quorate_engine::SnapshotPolicy;
+use quorate_gossip::Timing;
+use quorate_protocol::check::{OUTPUT_SIZE, SERF_HEALTH, is_maintenance};
 use quorate_protocol::go::format_duration;
 use quorate_protocol::keyring::GossipKey;
 use quorate_protocol::session::{LEAST_MIN_TTL, MAX_TTL, USUAL_MIN_TTL};
-use quorate_protocol::{CheckDefinition, NodeId, Service};
+use quorate_protocol::{CheckDefinition, Definitions, NodeId, Scripts, ServiceDefinition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -57,7 +60,7 @@ pub struct Config {
     /// The key that secures all traffic between agents.
     pub key: GossipKey,
     /// How fast gossip is.
-    pub gossip_profile: GossipProfile,
+    pub gossip_timing: Timing,
     /// What ends with a graceful leave.
     pub leave: Leave,
     /// Scripts that run when something happens.
@@ -70,16 +73,12 @@ pub struct Config {
     pub txn_max_ops: usize,
     /// The shortest TTL that a session may have.
     pub session_ttl_min: Duration,
-    /// How long failed and left members are remembered, and failed ones called in case they live again.
-    pub reconnect_timeout: Duration,
     /// When a server writes its state down so that its log can be cut.
     pub snapshots: SnapshotPolicy,
     /// What is logged.
     pub log: Log,
-    /// Services to register at the start, each with its checks. Their ids are unique.
-    pub services: Vec<(Service, Vec<CheckDefinition>)>,
-    /// Checks to register at the start.
-    pub checks: Vec<CheckDefinition>,
+    /// Services and checks to register. The only part that a reload changes.
+    pub definitions: Definitions,
 }
 
 /// What a server needs besides.
@@ -154,19 +153,6 @@ impl LogLevel {
     }
 }
 
-/// How fast gossip is: which preset of timings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GossipProfile {
-    /// Hosts in one datacenter.
-    Lan,
-    /// Hosts in one datacenter that are often too busy to answer at once: slower to accuse.
-    LanCalm,
-    /// Hosts far apart.
-    Wan,
-    /// Agents on one machine, and tests.
-    Local,
-}
-
 /// Consul's: over a long weekend.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(72 * 3600);
 /// A member that was forgotten while the network was broken is met anew, not remembered: shorter than most outages makes no sense.
@@ -203,6 +189,10 @@ const UDP_ANSWER_LIMIT: usize = 3;
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// What a DNS TTL can say (RFC 2181, section 8): 2^31 - 1 seconds.
 const TTL_LIMIT: Duration = Duration::from_secs(i32::MAX as u64);
+/// The output of every check is kept by every server, and read by everybody who asks for its service.
+const CHECK_OUTPUT_LIMIT: usize = 64 * 1024;
+const SCRIPTS_FOR_EVERYBODY: &str = "enable_script_checks is on and the HTTP API is not on loopback alone: whoever reaches it can run any program as this user; \
+     use enable_local_script_checks";
 /// A name travels in gossip packets of 1232 bytes next to other things.
 const NODE_NAME_LIMIT: usize = 128;
 /// Consul's limits of node metadata.
@@ -236,7 +226,12 @@ impl Config {
         let http = listeners(&http, ports.http);
         let dns_listen = listeners(&dns, ports.dns);
         checks.apart(gossip, &http, &dns_listen)?;
-        checks.unique_ids(&file.services)?;
+        let scripts = match (file.enable_script_checks, file.enable_local_script_checks) {
+            (Some(true), _) => Scripts::FromAnywhere,
+            (_, Some(true)) => Scripts::FromFiles,
+            _ => Scripts::Off,
+        };
+        checks.definitions(&file.services, &file.checks, scripts)?;
         let config = Config {
             node_name: checks.node_name(file.node_name, host)?,
             node_id: checks.node_id(file.node_id)?,
@@ -254,7 +249,7 @@ impl Config {
             retry_join: checks.join("retry_join", &file.retry_join, ports.serf_lan)?,
             retry_interval: checks.retry_interval(file.retry_interval)?,
             key,
-            gossip_profile: checks.gossip_profile(file.gossip_profile)?,
+            gossip_timing: checks.gossip_timing(file.gossip_profile, file.gossip_lan, file.reconnect_timeout)?,
             leave: Leave {
                 on_interrupt: !file.skip_leave_on_interrupt.unwrap_or(server.is_some()),
                 on_terminate: file.leave_on_terminate.unwrap_or(server.is_none()),
@@ -264,12 +259,18 @@ impl Config {
             txn_max_req_len: checks.within("limits.txn_max_req_len", file.limits.txn_max_req_len, TXN_MAX_REQ_LEN)?,
             txn_max_ops: checks.within("limits.txn_max_ops", file.limits.txn_max_ops, TXN_MAX_OPS)?,
             session_ttl_min: checks.session_ttl_min(file.session_ttl_min)?,
-            reconnect_timeout: checks.reconnect_timeout(file.reconnect_timeout)?,
             snapshots: checks.snapshots(file.raft_snapshot_threshold, file.raft_trailing_logs)?,
             log: Log { level: checks.log_level(file.log_level)?, json: file.log_json.unwrap_or(false) },
-            services: file.services,
-            checks: file.checks,
+            definitions: Definitions {
+                services: file.services,
+                checks: file.checks,
+                scripts,
+                output_max_size: checks.check_output_max_size(file.check_output_max_size)?,
+            },
         };
+        if scripts == Scripts::FromAnywhere && !config.http.iter().all(|address| address.ip().is_loopback()) {
+            checks.warnings.push(SCRIPTS_FOR_EVERYBODY.to_owned());
+        }
         Ok((config, checks.warnings))
     }
 }
@@ -503,9 +504,14 @@ impl Checks {
         Ok(())
     }
 
-    fn unique_ids(&self, services: &[(Service, Vec<CheckDefinition>)]) -> Result<(), ConfigError> {
+    fn definitions(
+        &self,
+        services: &[ServiceDefinition],
+        checks: &[CheckDefinition],
+        scripts: Scripts,
+    ) -> Result<(), ConfigError> {
         let mut seen = BTreeSet::new();
-        for (service, _) in services {
+        for ServiceDefinition { service, .. } in services {
             if service.id == quorate_engine::SERVER_SERVICE {
                 let remedy = "this id belongs to the servers' own service; give the service another \"id\"";
                 return Err(self.refuse("services", &service.id, remedy));
@@ -515,7 +521,28 @@ impl Checks {
                 return Err(self.refuse("services", &service.id, remedy));
             }
         }
+        let mut seen = BTreeSet::new();
+        for check in services.iter().flat_map(|one| &one.checks).chain(checks) {
+            if check.kind.runs_a_program() && scripts == Scripts::Off {
+                let remedy = "it runs a program, which is off; set \"enable_local_script_checks\": true beside it";
+                return Err(self.refuse("checks", &check.name, remedy));
+            }
+            if check.id == SERF_HEALTH || is_maintenance(&check.id) {
+                let remedy = "this id belongs to the agent's own checks; give the check another \"id\"";
+                return Err(self.refuse("checks", &check.id, remedy));
+            }
+            if !check.id.is_empty() && !seen.insert(&check.id) {
+                let remedy = "two checks of this configuration have this id; give one of them another \"id\"";
+                return Err(self.refuse("checks", &check.id, remedy));
+            }
+        }
         Ok(())
+    }
+
+    fn check_output_max_size(&self, size: Option<i64>) -> Result<usize, ConfigError> {
+        let Some(size) = size else { return Ok(OUTPUT_SIZE) };
+        let refused = || self.refuse("check_output_max_size", size, format!("use 1 to {CHECK_OUTPUT_LIMIT} bytes"));
+        usize::try_from(size).ok().filter(|size| (1..=CHECK_OUTPUT_LIMIT).contains(size)).ok_or_else(refused)
     }
 
     fn node_name(&mut self, name: Option<String>, host: &Host) -> Result<String, ConfigError> {
@@ -648,14 +675,21 @@ impl Checks {
         Ok(interval)
     }
 
-    fn gossip_profile(&self, word: Option<String>) -> Result<GossipProfile, ConfigError> {
-        match word.as_deref() {
-            None | Some("lan") => Ok(GossipProfile::Lan),
-            Some("lan-calm") => Ok(GossipProfile::LanCalm),
-            Some("wan") => Ok(GossipProfile::Wan),
-            Some("local") => Ok(GossipProfile::Local),
-            Some(other) => Err(self.refuse("gossip_profile", other, "use lan, lan-calm, wan or local")),
-        }
+    fn gossip_timing(
+        &self,
+        profile: Option<String>,
+        single: GossipLan,
+        reconnect_timeout: Option<Duration>,
+    ) -> Result<Timing, ConfigError> {
+        let profile = match profile.as_deref() {
+            None | Some("lan") => Timing::lan(),
+            Some("lan-calm") => Timing::lan_calm(),
+            Some("wan") => Timing::wan(),
+            Some("local") => Timing::local(),
+            Some(other) => return Err(self.refuse("gossip_profile", other, "use lan, lan-calm, wan or local")),
+        };
+        let timing = single.over(profile, |key, value, remedy| self.refuse(key, value, remedy))?;
+        Ok(Timing { reap_after: self.reconnect_timeout(reconnect_timeout)?, ..timing })
     }
 
     fn kv_max_value_size(&self, bytes: Option<i64>) -> Result<usize, ConfigError> {

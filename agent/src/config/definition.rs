@@ -2,68 +2,29 @@
 
 use super::ConfigError;
 use super::keys::Keys;
-use quorate_protocol::check::HttpCheck;
-use quorate_protocol::{CheckDefinition, CheckKind, Service, ServiceAddress, Status, Weights};
+use quorate_protocol::check::{CheckSpec, HttpCheck, SHORTEST_GRACE, SHORTEST_INTERVAL};
+use quorate_protocol::go::format_duration;
+use quorate_protocol::{
+    CheckDefinition, CheckKind, Service, ServiceAddress, ServiceDefinition, Status, Token, Weights,
+};
 use std::time::Duration;
-
-/// No check runs more often than this, as in Consul: a slip such as `"interval": 10` (ns) must not become a flood.
-const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// No service is deregistered sooner than this after becoming critical, as in Consul.
-const MIN_DEREGISTER: Duration = Duration::from_secs(60);
 
 const PORT: &str = "a port from 0 to 65535";
 const WEIGHT: &str = "a weight from 0 to 65535";
 const COUNT: &str = "a count from 0 to 4294967295";
 
 /// Fields of a service that are let through.
-const SERVICE_WITHOUT_EFFECT: &[&str] = &[
-    "connect",
-    "kind",
-    "locality",
-    "namespace",
-    "ns",
-    "partition",
-    "ports",
-    "proxy",
-    "socket_path",
-    "token",
-    "task_group",
-];
+const SERVICE_WITHOUT_EFFECT: &[&str] =
+    &["connect", "kind", "locality", "namespace", "ns", "partition", "ports", "proxy", "socket_path", "task_group"];
 
 /// Fields of a check that are let through.
-const CHECK_WITHOUT_EFFECT: &[&str] = &[
-    "token",
-    "namespace",
-    "ns",
-    "partition",
-    "shell",
-    "disable_redirects",
-    "tls_server_name",
-    "tcp_use_tls",
-    "grpc_use_tls",
-    "h2ping_use_tls",
-    "type",
-];
-
-/// Kinds of checks that come later.
-const KINDS_TO_COME: &[&str] = &[
-    "args",
-    "script_args",
-    "script",
-    "grpc",
-    "h2ping",
-    "udp",
-    "docker_container_id",
-    "alias_node",
-    "alias_service",
-    "os_service",
-];
+const CHECK_WITHOUT_EFFECT: &[&str] = &["namespace", "ns", "partition", "shell", "type"];
 
 /// Reads a service and its checks.
 ///
 /// # Errors
 /// A value has the wrong type, or the definition makes no sense.
-pub fn service(keys: &mut Keys<'_>) -> Result<(Service, Vec<CheckDefinition>), ConfigError> {
+pub fn service(keys: &mut Keys<'_>) -> Result<ServiceDefinition, ConfigError> {
     let name = keys.text("name")?.unwrap_or_default();
     if name.is_empty() {
         return Err(keys.refuse("name", "not set", "a service needs the name it is looked up by, such as \"web\""));
@@ -81,8 +42,9 @@ pub fn service(keys: &mut Keys<'_>) -> Result<(Service, Vec<CheckDefinition>), C
     };
     let mut checks = keys.objects("checks", |check| one_check(check, Some(&service)))?;
     checks.extend(keys.objects("check", |check| one_check(check, Some(&service)))?);
+    let token = token(keys)?;
     keys.without_effect(SERVICE_WITHOUT_EFFECT);
-    Ok((service, checks))
+    Ok(ServiceDefinition { service, checks, token })
 }
 
 /// Reads a check that stands by itself.
@@ -109,12 +71,6 @@ fn weights(keys: &mut Keys<'_>) -> Result<Weights, ConfigError> {
 }
 
 fn one_check(keys: &mut Keys<'_>, service: Option<&Service>) -> Result<CheckDefinition, ConfigError> {
-    for kind in KINDS_TO_COME {
-        if let Some(value) = keys.peek(kind) {
-            let shown = super::keys::cut(&value.to_string());
-            return Err(keys.refuse(kind, &shown, "checks of this kind come later; use http, tcp or ttl"));
-        }
-    }
     let id = match keys.text("id")? {
         Some(id) => id,
         None => keys.text("check_id")?.unwrap_or_default(),
@@ -139,9 +95,14 @@ fn one_check(keys: &mut Keys<'_>, service: Option<&Service>) -> Result<CheckDefi
         failures_before_critical: keys.number("failures_before_critical", COUNT)?.unwrap_or(0),
         deregister_critical_service_after: deregistration(keys)?,
         output_max_size: keys.number("output_max_size", "a number of bytes")?.unwrap_or(0),
+        token: token(keys)?,
     };
     keys.without_effect(CHECK_WITHOUT_EFFECT);
     Ok(definition)
+}
+
+fn token(keys: &mut Keys<'_>) -> Result<Token, ConfigError> {
+    Ok(Token(keys.text("token")?.unwrap_or_default()))
 }
 
 fn status(keys: &mut Keys<'_>) -> Result<Status, ConfigError> {
@@ -157,74 +118,61 @@ fn status(keys: &mut Keys<'_>) -> Result<Status, ConfigError> {
 fn deregistration(keys: &mut Keys<'_>) -> Result<Duration, ConfigError> {
     const KEY: &str = "deregister_critical_service_after";
     let after = keys.duration(KEY)?.unwrap_or_default();
-    if after.is_zero() || after >= MIN_DEREGISTER {
+    if after.is_zero() {
         return Ok(after);
     }
-    keys.warn(KEY, "is below 1m, the shortest there is; 1m is used");
-    Ok(MIN_DEREGISTER)
+    Ok(at_least(keys, KEY, after, SHORTEST_GRACE))
 }
 
+/// What the check does.
 fn kind(keys: &mut Keys<'_>) -> Result<CheckKind, ConfigError> {
-    let (http, tcp) = (filled(keys.text("http")?), filled(keys.text("tcp")?));
-    let ttl = keys.duration("ttl")?.filter(|ttl| !ttl.is_zero());
-    let timeout = keys.duration("timeout")?.unwrap_or_default();
-    let interval = keys.duration("interval")?.unwrap_or_default();
-    let request = HttpCheck {
-        url: String::new(),
-        method: keys.text("method")?.unwrap_or_default(),
-        header: keys.texts_map("header")?,
-        body: keys.text("body")?.unwrap_or_default(),
-        interval: Duration::ZERO,
-        timeout,
-        tls_skip_verify: keys.switch("tls_skip_verify")?.unwrap_or(false),
+    let spec = spec(keys)?;
+    let given = spec.interval;
+    let kind =
+        spec.judge().map_err(|fault| keys.refuse(fault.field, &super::keys::cut(&fault.value), &fault.remedy))?;
+    if kind.is_probed() {
+        at_least(keys, "interval", given, SHORTEST_INTERVAL);
+    }
+    Ok(kind)
+}
+
+fn spec(keys: &mut Keys<'_>) -> Result<CheckSpec, ConfigError> {
+    let mut text = |key| keys.text(key).map(Option::unwrap_or_default);
+    let http = HttpCheck { url: text("http")?, method: text("method")?, body: text("body")?, ..HttpCheck::default() };
+    let spec = CheckSpec {
+        tcp: text("tcp")?,
+        udp: text("udp")?,
+        grpc: text("grpc")?,
+        h2ping: text("h2ping")?,
+        docker_container_id: text("docker_container_id")?,
+        os_service: text("os_service")?,
+        alias_node: text("alias_node")?,
+        alias_service: text("alias_service")?,
+        tls_server_name: text("tls_server_name")?,
+        ..CheckSpec::default()
     };
-    match (http, tcp, ttl) {
-        (Some(url), None, None) => {
-            if !url.starts_with("http://") && !url.starts_with("https://") {
-                let shown = super::keys::cut(&url);
-                return Err(keys.refuse(
-                    "http",
-                    &shown,
-                    "write the whole URL, such as \"http://127.0.0.1:8080/health\"",
-                ));
-            }
-            Ok(CheckKind::Http(HttpCheck { url, interval: at_least_a_second(keys, interval)?, ..request }))
-        }
-        (None, Some(address), None) => {
-            if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
-                let shown = super::keys::cut(&address);
-                return Err(keys.refuse("tcp", &shown, "write host:port, such as \"127.0.0.1:5432\""));
-            }
-            Ok(CheckKind::Tcp { address, interval: at_least_a_second(keys, interval)?, timeout })
-        }
-        (None, None, Some(ttl)) => {
-            if !interval.is_zero() {
-                return Err(keys.refuse(
-                    "interval",
-                    &format!("{interval:?}"),
-                    "a ttl check waits to be told; remove it",
-                ));
-            }
-            Ok(CheckKind::Ttl { ttl })
-        }
-        (None, None, None) => {
-            Err(keys.refuse("http", "not set", "a check needs one of http, tcp (both with interval) or ttl"))
-        }
-        _ => Err(keys.refuse("http", "not alone", "only one of http, tcp and ttl is possible; make two checks of it")),
-    }
+    let (args, older_args) = (keys.texts("args")?, keys.texts("script_args")?);
+    // Redirects lead where the operator did not look (CVE-2022-29153): they are followed where that was asked for in so many words.
+    let follow_redirects = keys.switch("disable_redirects")? == Some(false);
+    Ok(CheckSpec {
+        http: HttpCheck { header: keys.texts_map("header")?, follow_redirects, ..http },
+        tcp_use_tls: keys.switch("tcp_use_tls")?.unwrap_or(false),
+        grpc_use_tls: keys.switch("grpc_use_tls")?.unwrap_or(false),
+        h2ping_use_tls: keys.switch("h2ping_use_tls")?,
+        args: if args.is_empty() { older_args } else { args },
+        tls_skip_verify: keys.switch("tls_skip_verify")?.unwrap_or(false),
+        interval: keys.duration("interval")?.unwrap_or_default(),
+        timeout: keys.duration("timeout")?.unwrap_or_default(),
+        ttl: keys.duration("ttl")?.unwrap_or_default(),
+        ..spec
+    })
 }
 
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-fn at_least_a_second(keys: &mut Keys<'_>, interval: Duration) -> Result<Duration, ConfigError> {
-    if interval.is_zero() {
-        return Err(keys.refuse("interval", "not set", "http and tcp checks need to know how often, such as \"10s\""));
+/// The length, or the shortest there is with a word to the operator.
+fn at_least(keys: &mut Keys<'_>, key: &str, given: Duration, least: Duration) -> Duration {
+    if given < least {
+        let least = format_duration(least);
+        keys.warn(key, &format!("is below {least}, the shortest there is; {least} is used"));
     }
-    if interval < MIN_INTERVAL {
-        keys.warn("interval", "is below 1s, the shortest there is; 1s is used");
-        return Ok(MIN_INTERVAL);
-    }
-    Ok(interval)
+    given.max(least)
 }

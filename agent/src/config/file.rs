@@ -1,8 +1,9 @@
 //! What was written: Consul's configuration keys, all optional, checked for type only.
 
+use super::gossip::GossipLan;
 use super::keys::{Keys, Notes};
 use super::{ConfigError, definition, restrictions};
-use quorate_protocol::{CheckDefinition, Service};
+use quorate_protocol::{CheckDefinition, ServiceDefinition};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,12 +78,22 @@ pub struct File {
     pub skip_leave_on_interrupt: Option<bool>,
     /// How fast gossip is: a preset's name. Quorate's own key.
     pub gossip_profile: Option<String>,
+    /// `gossip_lan`: single timings of it.
+    pub gossip_lan: GossipLan,
     /// Scripts that run when something happens, as Serf writes them; Serf's key.
     pub event_handlers: Vec<String>,
     /// `services` and `service`.
-    pub services: Vec<(Service, Vec<CheckDefinition>)>,
+    pub services: Vec<ServiceDefinition>,
     /// `checks` and `check`.
     pub checks: Vec<CheckDefinition>,
+    /// Whether checks from files may run programs.
+    pub enable_local_script_checks: Option<bool>,
+    /// Whether any check may.
+    pub enable_script_checks: Option<bool>,
+    /// Bytes of output that a check keeps, at most.
+    pub check_output_max_size: Option<i64>,
+    /// Sentences about keys that nobody knows.
+    pub unknown_keys: Vec<String>,
     /// Where each key was last set, by its path: a file, or a flag.
     pub origins: BTreeMap<String, String>,
 }
@@ -155,7 +166,8 @@ impl File {
             problem: format!("is not JSON: {e}; `python3 -m json.tool {path}` shows the place"),
         })?;
         let (mut file, notes) = Keys::of_file(path, value, read)?;
-        let Notes { mut sentences, without_effect, read } = notes;
+        let Notes { mut sentences, without_effect, unknown, read } = notes;
+        file.unknown_keys = unknown;
         file.came_from(path, read.iter().map(String::as_str));
         if !without_effect.is_empty() {
             sentences.push(format!("{path}: these keys have no effect in Quorate: {}", without_effect.join(", ")));
@@ -198,9 +210,14 @@ impl File {
             leave_on_terminate,
             skip_leave_on_interrupt,
             gossip_profile,
+            gossip_lan,
             event_handlers,
             services,
             checks,
+            enable_local_script_checks,
+            enable_script_checks,
+            check_output_max_size,
+            unknown_keys,
             origins,
         } = later;
         set(&mut self.datacenter, datacenter);
@@ -235,9 +252,14 @@ impl File {
         set(&mut self.leave_on_terminate, leave_on_terminate);
         set(&mut self.skip_leave_on_interrupt, skip_leave_on_interrupt);
         set(&mut self.gossip_profile, gossip_profile);
+        self.gossip_lan.overlay(gossip_lan);
         self.event_handlers.extend(event_handlers);
         self.services.extend(services);
         self.checks.extend(checks);
+        set(&mut self.enable_local_script_checks, enable_local_script_checks);
+        set(&mut self.enable_script_checks, enable_script_checks);
+        set(&mut self.check_output_max_size, check_output_max_size);
+        self.unknown_keys.extend(unknown_keys);
         self.origins.extend(origins);
     }
 
@@ -280,7 +302,7 @@ impl DnsConfig {
     }
 }
 
-fn set<T>(earlier: &mut Option<T>, later: Option<T>) {
+pub(super) fn set<T>(earlier: &mut Option<T>, later: Option<T>) {
     if later.is_some() {
         *earlier = later;
     }
@@ -305,7 +327,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "ca_path",
     "cache",
     "cert_file",
-    "check_output_max_size",
     "check_update_interval",
     "config_entries",
     "connect",
@@ -321,12 +342,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "enable_agent_tls_for_checks",
     "enable_central_service_config",
     "enable_debug",
-    "enable_local_script_checks",
-    "enable_script_checks",
     "enable_syslog",
     "encrypt_verify_incoming",
     "encrypt_verify_outgoing",
-    "gossip_lan",
     "gossip_wan",
     "key_file",
     "license_path",
@@ -420,9 +438,13 @@ fn read(keys: &mut Keys<'_>) -> Result<File, ConfigError> {
         leave_on_terminate: keys.switch("leave_on_terminate")?,
         skip_leave_on_interrupt: keys.switch("skip_leave_on_interrupt")?,
         gossip_profile: keys.text("gossip_profile")?,
+        gossip_lan: keys.object("gossip_lan", GossipLan::read)?.unwrap_or_default(),
         event_handlers: keys.texts("event_handlers")?,
         services: keys.objects("services", definition::service)?,
         checks: keys.objects("checks", definition::check)?,
+        enable_local_script_checks: keys.switch("enable_local_script_checks")?,
+        enable_script_checks: keys.switch("enable_script_checks")?,
+        check_output_max_size: keys.whole("check_output_max_size")?,
         ..File::default()
     };
     if let Some((http, dns)) = keys.object("addresses", read_addresses)? {

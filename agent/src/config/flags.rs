@@ -98,6 +98,15 @@ pub struct Flags {
     /// Only json
     #[arg(long, value_name = "FORMAT", hide = true)]
     config_format: Option<String>,
+    /// Checks from configuration files may run programs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    enable_local_script_checks: Option<bool>,
+    /// Any check may, also those that come over the API: whoever reaches it can run any program
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    enable_script_checks: Option<bool>,
+    /// How many bytes of output a check keeps, at most [default: 4096]
+    #[arg(long = "check_output_max_size", value_name = "BYTES", value_parser = whole, allow_negative_numbers = true)]
+    check_output_max_size: Option<i64>,
     /// How much is logged: trace, debug, info, warn or error [default: info]
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -200,6 +209,9 @@ impl Flags {
             log_level: self.log_level,
             log_json: self.log_json,
             gossip_profile: self.gossip_profile,
+            enable_local_script_checks: self.enable_local_script_checks,
+            enable_script_checks: self.enable_script_checks,
+            check_output_max_size: self.check_output_max_size,
             event_handlers: self.event_handler,
             ..File::default()
         };
@@ -225,6 +237,7 @@ impl Flags {
             ("start_join", "-join", !file.start_join.is_empty()),
             ("retry_interval", "-retry-interval", file.retry_interval.is_some()),
             ("encrypt", "-encrypt", file.encrypt.is_some()),
+            ("check_output_max_size", "-check_output_max_size", file.check_output_max_size.is_some()),
             ("log_level", "-log-level", file.log_level.is_some()),
             ("gossip_profile", "-gossip-profile", file.gossip_profile.is_some()),
             ("event_handlers", "-event-handler", !file.event_handlers.is_empty()),
@@ -244,13 +257,10 @@ impl Flags {
 /// Consul's flags that change nothing here, so that start scripts keep working: the name, whether a value follows, and why.
 const IGNORED: &[(&str, bool, &str)] = &[
     ("advertise-wan", true, "datacenters are not linked yet"),
-    ("auto-reload-config", false, "the configuration is read at the start only"),
-    ("check_output_max_size", true, "set output_max_size in the check"),
+    ("auto-reload-config", false, "the configuration is read again on SIGHUP and `quorate reload`"),
     ("default-query-time", true, "a blocking query waits five minutes unless it says otherwise"),
     ("disable-host-node-id", false, "a node id is never made from the host's"),
     ("disable-keyring-file", false, "a keyring file is written only once a key is changed"),
-    ("enable-local-script-checks", false, "script checks come later"),
-    ("enable-script-checks", false, "script checks come later"),
     ("grpc-port", true, "there is no gRPC interface"),
     ("grpc-tls-port", true, "there is no gRPC interface"),
     ("https-port", true, "HTTPS comes later"),

@@ -44,6 +44,8 @@ pub struct Notes {
     pub sentences: Vec<String>,
     /// Paths of keys that Consul knows and that have no effect here.
     pub without_effect: Vec<String>,
+    /// Sentences about keys that nobody knows; they are among the others.
+    pub unknown: Vec<String>,
     /// Paths of keys that were read.
     pub read: Vec<String>,
 }
@@ -252,6 +254,7 @@ impl<'f> Keys<'f> {
         let result = read(&mut keys)?;
         let notes = keys.finish();
         self.notes.sentences.extend(notes.sentences);
+        self.notes.unknown.extend(notes.unknown);
         self.notes.without_effect.extend(notes.without_effect);
         self.notes.read.extend(notes.read);
         Ok(result)
@@ -334,7 +337,9 @@ impl<'f> Keys<'f> {
                 Some(likely) => format!("; did you mean {likely}?"),
                 None => " and is ignored".to_owned(),
             };
-            self.notes.sentences.push(format!("{}: the key {path} is unknown{hint}", self.file));
+            let sentence = format!("{}: the key {path} is unknown{hint}", self.file);
+            self.notes.unknown.push(sentence.clone());
+            self.notes.sentences.push(sentence);
         }
         self.notes
     }

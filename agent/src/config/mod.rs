@@ -21,12 +21,13 @@ pub mod checked;
 pub mod definition;
 pub mod file;
 pub mod flags;
+pub mod gossip;
 pub mod key;
 pub mod keys;
 pub mod restrictions;
 
 pub use address::{Host, JoinAddress};
-pub use checked::{Config, Dns, GossipProfile, Leave, Log, LogLevel, Server};
+pub use checked::{Config, Dns, Leave, Log, LogLevel, Server};
 pub use file::File;
 pub use flags::Flags;
 
@@ -45,6 +46,8 @@ pub struct Loaded {
     pub config: Config,
     /// Sentences for the log: keys without effect, and settings that are allowed but seldom meant.
     pub warnings: Vec<String>,
+    /// Sentences about keys that nobody knows; they are among the warnings.
+    pub unknown_keys: Vec<String>,
 }
 
 /// Why there is no configuration. Except for [`ConfigError::Show`], the operator has to change something.
@@ -92,9 +95,10 @@ pub fn load(args: Vec<OsString>) -> Result<Loaded, ConfigError> {
     }
     let dev = flags.dev();
     file.overlay(flags.into_file());
+    let unknown_keys = file.unknown_keys.clone();
     let (config, notes) = Config::check(file, &Host::of_this_machine(), dev)?;
     warnings.extend(notes);
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, unknown_keys })
 }
 
 /// The text of a configuration file.

@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use quorate_protocol::{CheckKind, Status};
+use quorate_gossip::Timing;
+use quorate_protocol::{CheckKind, Scripts, Status};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -25,9 +26,10 @@ fn both(line: &str, json: &str) -> Result<Loaded, ConfigError> {
     warnings.extend(notes);
     let dev = flags.dev();
     file.overlay(flags.into_file());
+    let unknown_keys = file.unknown_keys.clone();
     let (config, notes) = Config::check(file, &host(), dev)?;
     warnings.extend(notes);
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, unknown_keys })
 }
 
 fn flags(line: &str) -> Config {
@@ -58,22 +60,38 @@ fn the_line_of_the_gossip_bench() {
         "-node n7 -bind 127.0.1.8 -serf-lan-port 7946 -client 127.0.1.8 -http-port 8500 -dns-port -1 -gossip-profile \
          lan-calm -encrypt {KEY} -retry-join 127.0.1.2:7946"
     );
-    let Loaded { config, warnings } = both(&line, "{}").unwrap();
+    let Loaded { config, warnings, .. } = both(&line, "{}").unwrap();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(config.node_name, "n7");
     assert_eq!((config.server, config.data_dir), (None, None));
     assert_eq!(config.gossip.to_string(), "127.0.1.8:7946");
     assert_eq!(config.http, ["127.0.1.8:8500".parse().unwrap()]);
     assert_eq!(config.dns_listen, []);
-    assert_eq!(config.gossip_profile, GossipProfile::LanCalm);
+    assert_eq!(config.gossip_timing, Timing::lan_calm());
     assert_eq!(config.key.bytes(), b"quorate-bench-key-of-32-bytes!!!");
     assert_eq!(config.retry_join, [JoinAddress { host: "127.0.1.2".to_owned(), port: 7946 }]);
 }
 
 #[test]
+fn single_timings_of_gossip_lie_over_the_profile() {
+    let lan =
+        r#"{"gossip_lan": {"probe_interval": "1s", "suspicion_mult": 5, "gossip_nodes": 4, "retransmit_mult": 8}}"#;
+    let Loaded { config, warnings, .. } = both("-dev -gossip-profile lan-calm", lan).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    let expected = Timing {
+        probe_period: Duration::from_secs(1),
+        suspicion_periods: 5,
+        gossip_fanout: 4,
+        transmissions: 8,
+        ..Timing::lan_calm()
+    };
+    assert_eq!(config.gossip_timing, expected);
+}
+
+#[test]
 fn the_line_of_the_store_bench() {
     let line = "-server -bootstrap-expect 3 -node n1 -bind 127.0.0.2 -data-dir /nowhere -http-port 18501 -retry-join 127.0.0.1";
-    let Loaded { config, warnings } = both(line, "{}").unwrap();
+    let Loaded { config, warnings, .. } = both(line, "{}").unwrap();
     assert_eq!(config.server, Some(Server { bootstrap_expect: 3, raft_multiplier: 1 }));
     assert_eq!(config.data_dir, Some(PathBuf::from("/nowhere")));
     assert_eq!(config.retry_join[0].to_string(), "127.0.0.1:8301");
@@ -120,11 +138,11 @@ fn help_is_shown_and_nonsense_is_not_understood() {
 
 #[test]
 fn flags_of_consul_without_meaning_here_warn() {
-    let line = "-dev -ui -raft-protocol 3 -protocol=2 -enable-script-checks -pid-file /run/x.pid -node x -rejoin -server-port 8300";
-    let Loaded { config, warnings } = both(line, "{}").unwrap();
+    let line = "-dev -ui -raft-protocol 3 -protocol=2 -disable-host-node-id -pid-file /run/x.pid -node x -rejoin -server-port 8300";
+    let Loaded { config, warnings, .. } = both(line, "{}").unwrap();
     assert_eq!(config.node_name, "x");
     for name in
-        ["-ui ", "-raft-protocol ", "-protocol ", "-enable-script-checks ", "-pid-file ", "-rejoin ", "ports.server "]
+        ["-ui ", "-raft-protocol ", "-protocol ", "-disable-host-node-id ", "-pid-file ", "-rejoin ", "ports.server "]
     {
         assert!(warnings.iter().any(|w| w.starts_with(name) && w.contains("has no effect")), "{name} {warnings:?}");
     }
@@ -283,6 +301,16 @@ fn refusals_name_the_key_the_value_the_place_and_the_remedy() {
     refused("-dev -retry-join provider=aws", "{}", &["retry_join is 'provider=aws' (by -retry-join)", "host names"]);
     refused("-dev -join a:b", "{}", &["start_join is 'a:b' (by -join)", "1 to 65535"]);
     refused("-dev -retry-interval 1ms", "{}", &["retry_interval is 1ms (by -retry-interval)", "1s or more"]);
+    for (lan, said) in [
+        (r#"{"probe_interval": "10ms"}"#, ["gossip_lan.probe_interval is 10ms (in a.json)", "100ms to 1m0s"]),
+        (r#"{"probe_interval": "300ms"}"#, ["gossip_lan.probe_timeout is 200ms", "150ms, half of the probe interval"]),
+        (r#"{"gossip_interval": "1m"}"#, ["gossip_lan.gossip_interval is 1m0s", "100ms is this profile's"]),
+        (r#"{"gossip_nodes": 0}"#, ["gossip_lan.gossip_nodes is 0", "use 1 to 16; 3 is"]),
+        (r#"{"suspicion_mult": 41}"#, ["gossip_lan.suspicion_mult is 41", "use 1 to 40"]),
+        (r#"{"retransmit_mult": -1}"#, ["gossip_lan.retransmit_mult is -1", "use 1 to 16"]),
+    ] {
+        refused("-dev", &format!(r#"{{"gossip_lan": {lan}}}"#), &said);
+    }
     refused("-dev -gossip-profile fast", "{}", &["gossip_profile is fast (by -gossip-profile)", "lan-calm"]);
     refused("-dev -log-level loud", "{}", &["log_level is loud (by -log-level)", "trace, debug"]);
     refused(
@@ -405,7 +433,8 @@ fn services_and_checks_in_any_of_the_spellings() {
     }"#;
     let (file, warnings) = File::parse(json, "a.json").unwrap();
     assert_eq!(warnings.len(), 3, "{warnings:#?}");
-    let [(db, db_checks), (web, web_checks)] = file.services.as_slice() else { panic!("{:?}", file.services) };
+    let [db, web] = file.services.as_slice() else { panic!("{:?}", file.services) };
+    let (db, db_checks, web, web_checks) = (&db.service, &db.checks, &web.service, &web.checks);
     assert_eq!((db.id.as_str(), db.name.as_str()), ("db-1", "db"));
     assert_eq!((web.id.as_str(), web.port, web.weights.passing, web.weights.warning), ("web", 8080, 5, 1));
     assert_eq!(web.tagged_addresses["lan"].port, 81);
@@ -433,15 +462,27 @@ fn definitions_that_make_no_sense_are_refused() {
         assert!(text.contains(expected), "{check}: {text}");
     };
     check(r#"{"ttl": "1s"}"#, "checks[0].name is not set");
-    check(r#"{"name": "a"}"#, "one of http, tcp");
+    check(
+        r#"{"name": "a"}"#,
+        "checks[0].ttl is not set (in a.json): TTL must be > 0 for TTL checks; any other kind is named by",
+    );
     check(r#"{"name": "a", "http": "http://x"}"#, "checks[0].interval is not set");
-    check(r#"{"name": "a", "http": "x:80", "interval": "1s"}"#, "the whole URL");
+    check(
+        r#"{"name": "a", "http": "x:80", "interval": "1s"}"#,
+        "checks[0].http is x:80 (in a.json): HTTP must be an address",
+    );
     check(r#"{"name": "a", "tcp": "x", "interval": "1s"}"#, "host:port");
-    check(r#"{"name": "a", "ttl": "1s", "interval": "1s"}"#, "waits to be told");
-    check(r#"{"name": "a", "ttl": "1s", "tcp": "x:1", "interval": "1s"}"#, "only one of");
+    check(
+        r#"{"name": "a", "ttl": "1s", "interval": "1s"}"#,
+        "checks[0].ttl is set (in a.json): Interval and TTL cannot both be specified",
+    );
+    check(
+        r#"{"name": "a", "udp": "x:1", "tcp": "x:1", "interval": "1s"}"#,
+        "checks[0].udp is set (in a.json): tcp is set as well",
+    );
     check(r#"{"name": "a", "ttl": "1s", "status": "fine"}"#, "checks[0].status is fine");
-    check(r#"{"name": "a", "args": ["/bin/true"], "interval": "1s"}"#, "checks of this kind come later");
-    check(r#"{"name": "a", "grpc": "x:1", "interval": "1s"}"#, "checks[0].grpc is");
+    check(r#"{"name": "a", "grpc": "x", "interval": "1s"}"#, "checks[0].grpc is x (in a.json): GRPC must be host:port");
+    check(r#"{"name": "a", "docker_container_id": "c", "interval": "1s"}"#, "checks[0].args is not set");
     let text = File::parse(r#"{"service": {"port": 1}}"#, "a.json").unwrap_err().to_string();
     assert!(text.contains("service[0].name is not set"), "{text}");
     let text = both("-dev", r#"{"services": [{"name": "a"}, {"name": "b", "id": "a"}]}"#).unwrap_err().to_string();
@@ -462,7 +503,7 @@ fn what_is_seldom_meant_is_said() {
 
 #[test]
 fn a_key_is_never_shown() {
-    let Loaded { config, warnings } = both(&format!("-dev -encrypt {KEY}"), "{}").unwrap();
+    let Loaded { config, warnings, .. } = both(&format!("-dev -encrypt {KEY}"), "{}").unwrap();
     let shown = format!("{config:?} {warnings:?}");
     assert!(!shown.contains("cXVvcmF0") && !shown.contains("quorate-bench") && shown.contains("GossipKey(32 bytes)"));
     let broken = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
@@ -476,7 +517,24 @@ fn the_sample_file_is_read_without_a_word() {
     assert_eq!(warnings, Vec::<String>::new());
     let (config, warnings) = Config::check(file, &host(), false).unwrap();
     assert_eq!(warnings, Vec::<String>::new());
-    assert_eq!((config.services.len(), config.checks.len()), (1, 1));
+    assert_eq!((config.definitions.services.len(), config.definitions.checks.len()), (1, 2));
+}
+
+#[test]
+fn every_snippet_of_the_page_on_checks_is_a_whole_configuration() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/checks.md")).unwrap();
+    let mut kinds = std::collections::BTreeSet::new();
+    for snippet in page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        let (file, warnings) = File::parse(snippet, "checks.json").unwrap();
+        assert_eq!(warnings, Vec::<String>::new(), "{snippet}");
+        let mut whole = File::dev();
+        whole.overlay(file);
+        let (config, _) = Config::check(whole, &host(), true).unwrap();
+        let of_services = config.definitions.services.iter().flat_map(|one| &one.checks);
+        kinds.extend(of_services.chain(&config.definitions.checks).map(|check| check.kind.word()));
+    }
+    let all = ["alias", "docker", "grpc", "h2ping", "http", "os_service", "script", "tcp", "ttl", "udp"];
+    assert!(kinds.iter().eq(&all), "{kinds:?}");
 }
 
 /// Any JSON, with keys that the reader knows in it.
@@ -583,12 +641,94 @@ proptest! {
 }
 
 #[test]
+fn every_kind_of_check_is_read() {
+    for (fields, word) in [
+        (r#""http": "https://x", "disable_redirects": true, "tls_server_name": "y""#, "http"),
+        (r#""tcp": "x:1", "tcp_use_tls": true"#, "tcp"),
+        (r#""udp": "x:1""#, "udp"),
+        (r#""grpc": "x:1/web", "grpc_use_tls": true, "tls_skip_verify": true"#, "grpc"),
+        (r#""h2ping": "x:1", "h2ping_use_tls": false"#, "h2ping"),
+        (r#""args": ["/bin/true"]"#, "script"),
+        (r#""ScriptArgs": "/bin/true""#, "script"),
+        (r#""docker_container_id": "c1", "args": ["/bin/true"], "shell": "/bin/sh""#, "docker"),
+        (r#""os_service": "nginx""#, "os_service"),
+    ] {
+        let json =
+            format!(r#"{{"enable_local_script_checks": true, "check": {{"name": "a", "interval": "10s", {fields}}}}}"#);
+        let loaded = both("-dev", &json).unwrap();
+        assert_eq!(loaded.config.definitions.checks[0].kind.word(), word, "{fields}");
+        assert_eq!(loaded.unknown_keys, Vec::<String>::new(), "{fields}");
+    }
+    let loaded = both("-dev", r#"{"check": {"name": "a", "alias_node": "n2", "alias_service": "web"}}"#).unwrap();
+    assert_eq!(loaded.config.definitions.checks[0].kind.word(), "alias");
+}
+
+#[test]
+fn programs_run_only_where_the_operator_says_so() {
+    let script = r#""checks": [{"name": "disk", "args": ["/bin/true"], "interval": "10s"}]"#;
+    let error = both("-dev", &format!("{{{script}}}")).map(|loaded| loaded.config).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "checks is disk (in a.json): it runs a program, which is off; set \"enable_local_script_checks\": true beside it"
+    );
+    for (line, json, scripts) in [
+        ("-dev", r#"{"enable_local_script_checks": true}"#, Scripts::FromFiles),
+        ("-dev -enable-local-script-checks", "{}", Scripts::FromFiles),
+        ("-dev -enable-script-checks", r#"{"enable_local_script_checks": true}"#, Scripts::FromAnywhere),
+        ("-dev -enable-script-checks=false", r#"{"enable_script_checks": true}"#, Scripts::Off),
+        ("-dev", "{}", Scripts::Off),
+    ] {
+        assert_eq!(both(line, json).unwrap().config.definitions.scripts, scripts, "{line} {json}");
+    }
+    let warned =
+        |line: &str| both(line, "{}").unwrap().warnings.iter().any(|warning| warning.contains("can run any program"));
+    assert!(warned("-dev -client 0.0.0.0 -enable-script-checks"));
+    assert!(!warned("-dev -enable-script-checks"));
+}
+
+#[test]
+fn output_is_bounded() {
+    assert_eq!(flags("-dev").definitions.output_max_size, 4096);
+    assert_eq!(flags("-dev -check_output_max_size 100").definitions.output_max_size, 100);
+    for size in ["0", "-1", "65537"] {
+        let error = both(&format!("-dev -check_output_max_size {size}"), "{}").map(|loaded| loaded.config).unwrap_err();
+        assert!(error.to_string().contains("(by -check_output_max_size): use 1 to 65536 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn keys_that_nobody_knows_are_told_apart_from_those_without_effect() {
+    let loaded =
+        both("-dev", r#"{"ui": true, "sevice": {}, "check": {"name": "a", "ttl": "10s", "colour": "red"}}"#).unwrap();
+    let [outer, inner] = loaded.unknown_keys.as_slice() else { panic!("{:?}", loaded.unknown_keys) };
+    assert!(
+        outer.contains("check[0].colour is unknown") && inner.contains("the key sevice is unknown"),
+        "{outer} {inner}"
+    );
+    assert!(loaded.unknown_keys.iter().all(|sentence| loaded.warnings.contains(sentence)));
+}
+
+#[test]
+fn ids_of_checks_are_unique_and_not_the_agents_own() {
+    for (check, word) in [
+        (r#"{"id": "serfHealth", "name": "a", "ttl": "10s"}"#, "belongs to the agent's own checks"),
+        (r#"{"id": "_node_maintenance", "name": "a", "ttl": "10s"}"#, "belongs to the agent's own checks"),
+        (r#"{"name": "b", "ttl": "10s"}"#, "two checks"),
+    ] {
+        let json =
+            format!(r#"{{"service": {{"name": "web", "check": {{"id": "b", "ttl": "10s"}}}}, "check": {check}}}"#);
+        let error = both("-dev", &json).map(|loaded| loaded.config).unwrap_err().to_string();
+        assert!(error.contains(word), "{check}: {error}");
+    }
+}
+
+#[test]
 fn ids_of_services_are_unique_and_not_the_servers_own() {
     for (json, word) in [
         (r#"{"services": [{"name": "web"}, {"name": "web"}]}"#, "two services"),
         (r#"{"service": {"name": "consul"}}"#, "belongs to the servers"),
     ] {
-        let error = both("-dev", json).map(|loaded| loaded.config.services).unwrap_err().to_string();
+        let error = both("-dev", json).map(|loaded| loaded.config.definitions).unwrap_err().to_string();
         assert!(error.contains(word), "{json}: {error}");
     }
 }

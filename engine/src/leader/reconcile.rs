@@ -100,9 +100,6 @@ impl Engine {
         let Some(server) = &mut self.server else { return };
         let view = server.store.view();
         let Some(leader) = server.leader.as_mut().filter(|leader| leader.established) else { return };
-        if leader.reconciling.contains_key(&member.id) {
-            return;
-        }
         // What goes by this name at this address, and is not known to live, is an earlier life: its disk was lost, and nobody remembers it
         // who could have declared it failed. Until it is, its name is reserved.
         let former = view.node(&member.name).and_then(|row| {

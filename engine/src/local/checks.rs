@@ -1,14 +1,19 @@
 //! The agent's own checks: their results, thresholds and silences.
 
-use super::{Key, Local, SavedCheck};
+use super::{Key, Local, SavedCheck, SavedResult};
 use crate::Engine;
 use crate::door::{Notice, Output};
-use quorate_protocol::{Check, CheckDefinition, CheckKind, Refusal, Reply, Status, Time};
+use quorate_protocol::check::{SERF_HEALTH, is_maintenance};
+use quorate_protocol::{Check, CheckDefinition, CheckKind, Refusal, Reply, Scripts, Status, Time};
 
 /// More checks than this on one agent are a mistake, or an attack.
-const MAX_CHECKS: usize = 32_768;
-/// Bytes of output kept unless the check says otherwise (Consul's default).
-const OUTPUT_SIZE: usize = 4096;
+pub(super) const MAX_CHECKS: usize = 32_768;
+/// Why a program does not run, in Consul's words.
+pub(super) const SCRIPTS_ARE_OFF: &str = "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or \
+                                          'enable_local_script_checks' to true";
+/// The same of one that came over the API.
+const SCRIPTS_ARE_LOCAL: &str =
+    "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
 
 /// A check with what is known of it.
 #[derive(Debug, Clone)]
@@ -32,8 +37,29 @@ impl LocalCheck {
         }
     }
 
+    pub fn id(&self) -> &str {
+        &self.definition.id
+    }
+
     pub fn to_save(&self) -> SavedCheck {
         SavedCheck { definition: self.definition.clone(), status: self.status, output: self.output.clone() }
+    }
+
+    pub fn result(&self) -> SavedResult {
+        SavedResult { status: self.status, output: self.output.clone() }
+    }
+
+    pub fn restore(&mut self, said: SavedResult) {
+        (self.status, self.output) = (said.status, said.output);
+    }
+
+    /// What an [alias](super::alias) sees of it.
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    pub(super) fn output(&self) -> &str {
+        &self.output
     }
 
     /// The status that a new result leads to, by the thresholds; none while they are not reached.
@@ -60,6 +86,11 @@ impl LocalCheck {
             }
         }
     }
+}
+
+/// Whether a result of the one holds for the other. A client that reports does so whatever silence it is allowed.
+fn does_the_same(one: &CheckKind, other: &CheckKind) -> bool {
+    matches!((one, other), (CheckKind::Ttl { .. }, CheckKind::Ttl { .. })) || one == other
 }
 
 /// A check without an id goes by its name.
@@ -106,10 +137,18 @@ impl Local {
         }
     }
 
+    /// Bytes of output that a check keeps.
+    pub(super) fn output_size(&self, definition: &CheckDefinition) -> usize {
+        match definition.output_max_size {
+            0 => self.output_max_size,
+            size => size.min(self.output_max_size),
+        }
+    }
+
     /// Adds a check or replaces it; one that does the same as before keeps its result.
     pub(super) fn put_check(&mut self, now: Time, definition: CheckDefinition) {
         let id = definition.id.clone();
-        let before = self.take_check(&id).filter(|before| before.definition.kind == definition.kind);
+        let before = self.take_check(&id).filter(|before| does_the_same(&before.definition.kind, &definition.kind));
         let check = match before {
             Some(before) => LocalCheck { definition, ..before },
             None => LocalCheck::new(definition),
@@ -136,7 +175,7 @@ impl Local {
     }
 
     /// A check of a service that is critical counts down to the end of its service, if it was registered to; any other does not.
-    fn count_down(&mut self, now: Time, id: &str) {
+    pub(super) fn count_down(&mut self, now: Time, id: &str) {
         let Some(check) = self.checks.get(id) else { return };
         let patience = check.definition.deregister_critical_service_after;
         if check.status == Status::Critical && !patience.is_zero() && !check.definition.service_id.is_empty() {
@@ -160,7 +199,7 @@ impl Engine {
     pub(crate) fn handle_check_report(&mut self, now: Time, check_id: &str, result: Status, output: String) {
         let Some(check) = self.local.checks.get_mut(check_id) else { return };
         // A last report may come after the check was registered anew as one that nobody probes.
-        if matches!(check.definition.kind, CheckKind::None | CheckKind::Ttl { .. }) {
+        if !check.definition.kind.is_probed() {
             return;
         }
         if let Some(status) = check.weigh(result) {
@@ -177,7 +216,7 @@ impl Engine {
         }
         self.local.hear(now, check_id);
         if self.set_check(now, check_id, status, &output) {
-            self.outputs.push_back(Output::SaveLocal(self.local.to_save().encode()));
+            self.save_local();
         }
         Reply::Done
     }
@@ -191,7 +230,9 @@ impl Engine {
                 said if said.starts_with("TTL expired") => said.to_owned(),
                 said => format!("TTL expired (last output before timeout follows): {said}"),
             };
-            self.set_check(now, &id, Status::Critical, &output);
+            if self.set_check(now, &id, Status::Critical, &output) {
+                self.save_local();
+            }
         }
         while let Some(check_id) = self.local.reaps.take_due(now) {
             let Some(check) = self.local.checks.get(&check_id) else { continue };
@@ -199,35 +240,63 @@ impl Engine {
             self.outputs.push_back(Output::Noticed(Notice::ServiceReaped { service_id: service_id.clone(), check_id }));
             self.deregister_service(now, &service_id);
         }
+        self.time_out_aliases(now);
+        self.time_out_followers(now);
         self.time_out_sync(now);
     }
 
-    pub(crate) fn start_check(&mut self, definition: CheckDefinition) {
-        match definition.kind {
-            CheckKind::Http(_) | CheckKind::Tcp { .. } => self.outputs.push_back(Output::StartCheck(definition)),
-            CheckKind::None | CheckKind::Ttl { .. } => {}
+    /// Starts to probe, if there is something to be probed; one that runs a program only where that is allowed.
+    pub(crate) fn start_check(&mut self, now: Time, definition: CheckDefinition) {
+        if definition.kind.runs_a_program()
+            && let Err(why) = self.may_run(&definition.id)
+        {
+            self.set_check(now, &definition.id, Status::Critical, why);
+        } else if definition.kind.is_probed() {
+            let output_max_size = self.local.output_size(&definition);
+            self.outputs.push_back(Output::StartCheck(CheckDefinition { output_max_size, ..definition }));
         }
     }
 
-    /// Adds a check or replaces it, and starts to probe.
+    /// Whether a check of this agent may run a program, by where it came from; else why not.
+    fn may_run(&self, check_id: &str) -> Result<(), &'static str> {
+        let from_files = self.local.configured.contains(&Key::Check(check_id.to_owned()));
+        match self.local.scripts {
+            Scripts::FromAnywhere => Ok(()),
+            Scripts::FromFiles if from_files => Ok(()),
+            Scripts::FromFiles => Err(SCRIPTS_ARE_LOCAL),
+            Scripts::Off => Err(SCRIPTS_ARE_OFF),
+        }
+    }
+
+    /// Adds a check or replaces it. One that is probed goes on at its moments unless it is to do something else: who registers it again
+    /// and again must not keep it from ever running.
     pub(super) fn put_check(&mut self, now: Time, definition: CheckDefinition) {
-        self.local.configured.remove(&Key::Check(definition.id.clone()));
-        self.outputs.push_back(Output::StopCheck { check_id: definition.id.clone() });
+        let goes_on = self.local.checks.get(&definition.id).is_some_and(|there| {
+            let (there, here) = (&there.definition, &definition);
+            there.kind.is_probed() && there.kind == here.kind && there.output_max_size == here.output_max_size
+        });
         self.local.put_check(now, definition.clone());
-        self.start_check(definition);
+        self.local.aliases.look_again();
+        if !goes_on {
+            self.forget_alias(&definition.id);
+            self.outputs.push_back(Output::StopCheck { check_id: definition.id.clone() });
+            self.start_check(now, definition);
+        }
     }
 
     pub(super) fn remove_check(&mut self, id: &str) {
         if self.local.take_check(id).is_some() {
             self.local.configured.remove(&Key::Check(id.to_owned()));
+            self.forget_alias(id);
             self.outputs.push_back(Output::StopCheck { check_id: id.to_owned() });
         }
     }
 
-    /// Why a check cannot be registered, if it cannot.
+    /// Why a check cannot be registered over the API, if it cannot.
     pub(super) fn refuse_check(&self, check: &CheckDefinition) -> Option<Refusal> {
-        if check.id == quorate_protocol::check::SERF_HEALTH {
-            return Some(Refusal::Invalid("the check id serfHealth belongs to the leader: choose another".to_owned()));
+        if check.kind.runs_a_program() && self.local.scripts < Scripts::FromAnywhere {
+            let why = if self.local.scripts == Scripts::Off { SCRIPTS_ARE_OFF } else { SCRIPTS_ARE_LOCAL };
+            return Some(Refusal::Disabled(why.to_owned()));
         }
         let foreign = self.local.checks.get(&check.id).filter(|there| there.definition.service_id != check.service_id);
         if let Some(there) = foreign {
@@ -235,19 +304,19 @@ impl Engine {
             let why = format!("check id '{}' is already used by service '{owner}': choose another", check.id);
             return Some(Refusal::Invalid(why));
         }
-        let is_new = !self.local.checks.contains_key(&check.id);
-        (is_new && self.local.checks.len() >= MAX_CHECKS)
-            .then(|| Refusal::Invalid(format!("this agent carries {MAX_CHECKS} checks already: deregister some first")))
+        refuse_check_id(&check.id).or_else(|| {
+            let is_new = !self.local.checks.contains_key(&check.id);
+            (is_new && self.local.checks.len() >= MAX_CHECKS).then(too_many_checks)
+        })
     }
 
     /// Sets a result; true if the status changed. New output alone goes to the catalogue with the next full comparison only, so that a
     /// chatty check does not become log entries.
-    fn set_check(&mut self, now: Time, id: &str, status: Status, output: &str) -> bool {
-        let Some(check) = self.local.checks.get_mut(id) else { return false };
-        let size = match check.definition.output_max_size {
-            0 => OUTPUT_SIZE,
-            size => size.min(OUTPUT_SIZE),
+    pub(super) fn set_check(&mut self, now: Time, id: &str, status: Status, output: &str) -> bool {
+        let Some(size) = self.local.checks.get(id).map(|check| self.local.output_size(&check.definition)) else {
+            return false;
         };
+        let Some(check) = self.local.checks.get_mut(id) else { return false };
         check.output.clear();
         check.output.push_str(tail(output, size));
         if check.status == status {
@@ -256,9 +325,24 @@ impl Engine {
         check.status = status;
         self.local.count_down(now, id);
         self.outputs.push_back(Output::Noticed(Notice::CheckChanged { check_id: id.to_owned(), status }));
+        self.local.aliases.look_again();
         self.local.want_sync(now);
         true
     }
+}
+
+/// Why no check may go by an id, if none may.
+pub(super) fn refuse_check_id(id: &str) -> Option<Refusal> {
+    let why = match id {
+        SERF_HEALTH => "the check id serfHealth belongs to the leader: choose another".to_owned(),
+        id if is_maintenance(id) => format!("the check id {id} belongs to maintenance mode: choose another"),
+        _ => return None,
+    };
+    Some(Refusal::Invalid(why))
+}
+
+pub(super) fn too_many_checks() -> Refusal {
+    Refusal::Invalid(format!("this agent carries {MAX_CHECKS} checks already: deregister some first"))
 }
 
 #[cfg(test)]

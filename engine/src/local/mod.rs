@@ -1,17 +1,23 @@
 //! The agent's own services and checks, and how the catalogue learns of them.
 
+mod alias;
 mod checks;
 mod countdowns;
+mod maintenance;
+mod reload;
 mod services;
 mod sync;
 
-pub use quorate_protocol::wire::local::{SavedCheck, SavedLocal};
+pub use quorate_protocol::wire::local::{SavedCheck, SavedLocal, SavedResult};
 pub use sync::{LocalState, Remote, difference};
 
+use crate::followers::Followers;
 use crate::{Config, Engine};
+use alias::Aliases;
 use checks::LocalCheck;
 use countdowns::Countdowns;
-use quorate_protocol::{Check, CheckDefinition, Node, Service, Time};
+use quorate_protocol::{Check, CheckDefinition, CheckKind, Node, Scripts, Service, Time, Token};
+use services::Unchanged;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use sync::Syncing;
@@ -21,6 +27,8 @@ pub struct Local {
     /// The agent's row in the catalogue.
     node: Node,
     services: BTreeMap<String, Service>,
+    /// With whose rights services are registered, by their ids; not in the catalogue.
+    tokens: BTreeMap<String, Token>,
     checks: BTreeMap<String, LocalCheck>,
     /// What somebody told the agent to say of itself.
     tags: BTreeMap<String, String>,
@@ -28,10 +36,19 @@ pub struct Local {
     members: BTreeSet<SocketAddr>,
     /// What came from the configuration and is therefore not saved.
     configured: BTreeSet<Key>,
+    /// What clients said of checks of the configuration before the restart, until those are there.
+    results: BTreeMap<String, SavedResult>,
+    /// Whose checks may run programs.
+    scripts: Scripts,
+    /// Bytes of output that any check keeps, at most.
+    output_max_size: usize,
     /// When which TTL check falls silent.
     silences: Countdowns,
     /// When which check has been critical for so long that its service goes.
     reaps: Countdowns,
+    aliases: Aliases,
+    /// Those who wait for a change of a service.
+    pub followers: Followers<Unchanged>,
     syncing: Syncing,
 }
 
@@ -43,8 +60,9 @@ enum Key {
 }
 
 impl Local {
-    /// What was saved and, over it, what the configuration says.
+    /// What was saved; the configuration comes [over it](Engine::define).
     pub fn new(config: &mut Config, now: Time) -> Local {
+        let SavedLocal { services, checks, tags, tokens, results, members } = std::mem::take(&mut config.saved);
         let mut local = Local {
             node: Node {
                 id: Some(config.id),
@@ -53,55 +71,25 @@ impl Local {
                 tagged_addresses: crate::leader::tagged_addresses(config.address.ip()),
                 meta: config.node_meta.clone(),
             },
-            services: BTreeMap::new(),
+            services: services.into_iter().map(|service| (service.id.clone(), service)).collect(),
+            tokens,
             checks: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            members: BTreeSet::new(),
+            tags,
+            members,
             configured: BTreeSet::new(),
+            results,
+            scripts: config.definitions.scripts,
+            output_max_size: config.definitions.output_max_size,
             silences: Countdowns::default(),
             reaps: Countdowns::default(),
+            aliases: Aliases::default(),
+            followers: Followers::default(),
             syncing: Syncing::new(now),
         };
-        let saved = std::mem::take(&mut config.saved);
-        local.tags = saved.tags;
-        local.members = saved.members;
-        for service in saved.services {
-            local.services.insert(service.id.clone(), service);
-        }
-        for check in saved.checks {
+        for check in checks {
             local.restore_check(now, check);
         }
-        for (mut service, checks) in std::mem::take(&mut config.definitions) {
-            services::fill_in_id(&mut service);
-            local.configured.insert(Key::Service(service.id.clone()));
-            for check in services::with_ids(&service.id, checks) {
-                local.configured.insert(Key::Check(check.id.clone()));
-                local.put_check(now, check);
-            }
-            local.services.insert(service.id.clone(), service);
-        }
-        for check in std::mem::take(&mut config.node_checks) {
-            let check = checks::with_id(check);
-            local.configured.insert(Key::Check(check.id.clone()));
-            local.put_check(now, check);
-        }
-        local.drop_orphans();
         local
-    }
-
-    /// Forgets checks of services that are no more: a service may have gone from the configuration while the agent was down. The
-    /// catalogue would refuse them for ever.
-    fn drop_orphans(&mut self) {
-        let orphan = |check: &LocalCheck| {
-            let service = &check.definition.service_id;
-            !service.is_empty() && !self.services.contains_key(service)
-        };
-        let orphans: Vec<String> =
-            self.checks.iter().filter(|(_, check)| orphan(check)).map(|(id, _)| id.clone()).collect();
-        for id in orphans {
-            self.take_check(&id);
-            self.configured.remove(&Key::Check(id));
-        }
     }
 
     /// Its services by id.
@@ -121,33 +109,47 @@ impl Local {
 
     /// When something is due.
     pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.silences.deadline(), self.reaps.deadline(), Some(self.syncing.deadline())];
-        deadlines.into_iter().flatten().min()
+        let countdowns = [self.silences.deadline(), self.reaps.deadline(), self.aliases.deadline()];
+        let others = [self.followers.deadline(), Some(self.syncing.deadline())];
+        countdowns.into_iter().chain(others).flatten().min()
     }
 
-    /// What must survive a restart.
+    /// What must survive a restart: what the configuration does not bring back.
     fn to_save(&self) -> SavedLocal {
-        let saved_service = |id: &String| !self.configured.contains(&Key::Service(id.clone()));
-        let saved_check = |id: &String| !self.configured.contains(&Key::Check(id.clone()));
+        let is_configured = |id: &str| self.configured.contains(&Key::Service(id.to_owned()));
+        let (configured, registered): (Vec<&LocalCheck>, Vec<&LocalCheck>) =
+            self.checks.values().partition(|check| self.configured.contains(&Key::Check(check.id().to_owned())));
+        let reported = configured.into_iter().filter(|check| matches!(check.definition.kind, CheckKind::Ttl { .. }));
         SavedLocal {
-            services: self.services.iter().filter(|(id, _)| saved_service(id)).map(|(_, one)| one.clone()).collect(),
-            checks: self.checks.iter().filter(|(id, _)| saved_check(id)).map(|(_, one)| one.to_save()).collect(),
+            services: self.services.values().filter(|service| !is_configured(&service.id)).cloned().collect(),
+            checks: registered.into_iter().map(LocalCheck::to_save).collect(),
             tags: self.tags.clone(),
             members: self.members.clone(),
+            tokens: self
+                .tokens
+                .iter()
+                .filter(|(id, _)| !is_configured(id))
+                .map(|(id, t)| (id.clone(), t.clone()))
+                .collect(),
+            results: reported.map(|check| (check.id().to_owned(), check.result())).collect(),
         }
     }
 }
 
 impl Engine {
     /// Starts the probes of what was there from the beginning.
-    pub(crate) fn start_local_checks(&mut self) {
+    pub(crate) fn start_local_checks(&mut self, now: Time) {
         let all: Vec<CheckDefinition> = self.local.checks.values().map(|check| check.definition.clone()).collect();
-        all.into_iter().for_each(|definition| self.start_check(definition));
+        all.into_iter().for_each(|definition| self.start_check(now, definition));
     }
 
     /// Keeps the tags that somebody set.
     pub(crate) fn save_tags(&mut self, tags: BTreeMap<String, String>) {
         self.local.tags = tags;
+        self.save_local();
+    }
+
+    fn save_local(&mut self) {
         self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
     }
 
@@ -159,9 +161,11 @@ impl Engine {
         }
     }
 
-    /// After a change of what is registered: saved, and brought to the catalogue at once.
+    /// After a change of what is registered: saved, brought to the catalogue at once, and told to those who wait for it.
     fn local_changed(&mut self, now: Time) {
-        self.outputs.push_back(crate::Output::SaveLocal(self.local.to_save().encode()));
+        self.save_local();
         self.local.want_sync(now);
+        self.local.aliases.look_again();
+        self.tell_followers();
     }
 }

@@ -35,19 +35,20 @@ pub struct Remote {
     pub checks: Vec<Arc<Row<Check>>>,
 }
 
+impl Remote {
+    fn service(&self, id: &str) -> Option<&Row<Service>> {
+        self.node.iter().flat_map(|node| &node.services).find(|service| service.id == *id).map(|row| &**row)
+    }
+}
+
 /// The writes that bring the catalogue to what is on this agent; none where they agree.
 ///
 /// The agent is the truth for its node, but for what the leader keeps there itself: the service of a server and the check of gossip.
 pub fn difference(local: &LocalState<'_>, remote: &Remote) -> Vec<Write> {
-    let there = |id: &str| remote.node.iter().flat_map(|node| &node.services).find(|service| service.id == *id);
     let check_there = |id: &str| remote.checks.iter().find(|check| check.id == *id);
-    let same_service = |service: &Service| {
-        there(&service.id).is_some_and(|row| {
-            // Where tags may be overridden, the catalogue's win.
-            let tags = if service.enable_tag_override { &row.tags } else { &service.tags };
-            row.value == Service { tags: tags.clone(), ..service.clone() }
-        })
-    };
+    let services: BTreeMap<&String, Service> =
+        local.services.iter().map(|(id, service)| (id, with_overridden_tags(service, remote))).collect();
+    let same_service = |service: &Service| remote.service(&service.id).is_some_and(|row| row.value == *service);
     let same_check = |check: &Check| {
         check_there(&check.id).is_some_and(|row| {
             row.value == Check { service_tags: row.service_tags.clone(), node: row.node.clone(), ..check.clone() }
@@ -69,11 +70,11 @@ pub fn difference(local: &LocalState<'_>, remote: &Remote) -> Vec<Write> {
         let node = Registration { node: local.node.clone(), ..Registration::default() };
         writes.push(Write::Register(Box::new(node)));
     }
-    for service in local.services.values().filter(|service| !same_service(service)) {
+    for service in services.values().filter(|service| !same_service(service)) {
         let checks = local.checks.values().filter(|check| check.service_id == service.id).cloned().collect();
         writes.push(register(Some(service.clone()), checks));
     }
-    let written_with_service = |check: &Check| local.services.get(&check.service_id).is_some_and(|s| !same_service(s));
+    let written_with_service = |check: &Check| services.get(&check.service_id).is_some_and(|s| !same_service(s));
     let changed = local.checks.values().filter(|check| !same_check(check) && !written_with_service(check));
     writes.extend(changed.map(|check| register(None, vec![check.clone()])));
 
@@ -93,6 +94,12 @@ pub fn difference(local: &LocalState<'_>, remote: &Remote) -> Vec<Write> {
         }
     }
     writes
+}
+
+/// The service with the tags that it is to have: where they may be overridden, the catalogue's win.
+fn with_overridden_tags(service: &Service, remote: &Remote) -> Service {
+    let row = remote.service(&service.id).filter(|_| service.enable_tag_override);
+    row.map_or_else(|| service.clone(), |row| Service { tags: row.tags.clone(), ..service.clone() })
 }
 
 /// Whether the catalogue knows another agent by this one's name.
@@ -213,6 +220,7 @@ impl Engine {
     fn write_difference(&mut self, now: Time) {
         let Phase::Asking { node: Some(node), checks: Some(checks) } = &mut self.local.syncing.phase else { return };
         let remote = Remote { node: node.take(), checks: std::mem::take(checks) };
+        self.adopt_tags(&remote);
         let (node, services, checks) = (&self.local.node, &self.local.services, self.local.checks_as_rows());
         let local = LocalState { node, services, checks };
         let (writes, again) = (difference(&local, &remote), belongs_to_another(&local, &remote));
@@ -223,6 +231,21 @@ impl Engine {
         self.local.syncing.phase = Phase::Writing { outstanding: count, writes: count, failure: None, again };
         for write in writes {
             self.dispatch(now, own_job(now, SyncStep::Write { round }, Ask::Write(write)));
+        }
+    }
+
+    /// Takes over tags that were set through the catalogue, where that is allowed: this agent shows what the others see.
+    fn adopt_tags(&mut self, remote: &Remote) {
+        let services = self.local.services.values();
+        let adopted: Vec<Service> = services
+            .filter(|service| service.enable_tag_override)
+            .map(|service| with_overridden_tags(service, remote))
+            .filter(|service| self.local.services.get(&service.id) != Some(service))
+            .collect();
+        if !adopted.is_empty() {
+            self.local.services.extend(adopted.into_iter().map(|service| (service.id.clone(), service)));
+            self.save_local();
+            self.tell_followers();
         }
     }
 
@@ -388,5 +411,9 @@ mod tests {
         let write = Registration { node: agent.node.clone(), service: Some(service), ..Registration::default() };
         store.apply(LogIndex(100), &Write::Register(Box::new(write)));
         assert_eq!(agent.sync(&mut store), 0);
+        agent.services.values_mut().for_each(|service| service.port = 81);
+        assert_eq!(agent.sync(&mut store), 1, "its port");
+        let row = store.view().services_of("n1").next().map(|row| (row.port, row.tags.clone()));
+        assert_eq!(row, Some((81, vec!["blue".to_owned()])), "what else changes takes no tags away");
     }
 }

@@ -3,14 +3,16 @@
 // A test's helpers may stop it like the test itself, and not every story needs all of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
+pub mod alone;
+
 use quorate_engine::{Config, Engine, Input, Notice, Output, Patience, SavedLocal, ServerConfig, Ticket};
 use quorate_gossip::{Keyring, Timing};
 use quorate_protocol::keyring::KeyringState;
 use quorate_protocol::raft::Peer;
 use quorate_protocol::wire::stream::{Destination, Message, Origin};
 use quorate_protocol::{
-    Answer, Ask, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read, Reply, Request, Service,
-    Session, SessionId, SessionWrite, Time, Write,
+    Answer, Ask, CheckDefinition, Definitions, KvRead, KvWrite, LocalRequest, LogIndex, NodeId, Outcome, Pair, Read,
+    Reply, Request, Service, ServiceDefinition, Session, SessionId, SessionWrite, Time, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -34,6 +36,8 @@ pub struct Agents {
     pub raft_is_lost: bool,
     /// Disks that acknowledge nothing.
     pub hung: BTreeSet<u8>,
+    /// What they were to acknowledge last.
+    pub unflushed: BTreeMap<u8, u64>,
     pub bootstrapped: Vec<Vec<NodeId>>,
     pub failed_syncs: usize,
     /// What each one wanted to find again after a restart.
@@ -67,12 +71,23 @@ pub fn config(number: u8, expect: Option<usize>) -> Config {
         timing: Timing::lan(),
         join: vec![address(1), address(2)].into_iter().filter(|seed| *seed != address(number)).collect(),
         server: expect.map(ServerConfig::lan),
-        definitions: Vec::new(),
-        node_checks: Vec::new(),
+        definitions: Definitions::default(),
         saved: SavedLocal::default(),
         patience: Patience::default(),
         seed: u64::from(number),
     }
+}
+
+/// A registration that leaves other checks of the service alone.
+pub fn register(service: Service, checks: Vec<CheckDefinition>) -> LocalRequest {
+    let definition = Box::new(ServiceDefinition { service, checks, ..ServiceDefinition::default() });
+    LocalRequest::RegisterService { definition, replace_existing_checks: false }
+}
+
+/// A configuration with these services, without checks.
+pub fn services(services: Vec<Service>) -> Definitions {
+    let definition = |service| ServiceDefinition { service, ..ServiceDefinition::default() };
+    Definitions { services: services.into_iter().map(definition).collect(), ..Definitions::default() }
 }
 
 impl Agents {
@@ -96,6 +111,9 @@ impl Agents {
             match output {
                 Output::Persist(persist) if !self.hung.contains(&number) => {
                     self.travelling.push_back((number, Input::Persisted { up_to: persist.number }));
+                }
+                Output::Persist(persist) => {
+                    self.unflushed.insert(number, persist.number);
                 }
                 Output::Datagram { to, .. } if self.loses_gossip(number, place(to)) => {}
                 Output::Message { to, message: Message::Gossip(_) } if self.loses_gossip(number, place(to.address)) => {
@@ -134,6 +152,14 @@ impl Agents {
                 _ => {}
             }
         }
+    }
+
+    /// A disk hangs no more, and has everything.
+    pub fn flush(&mut self, number: u8) {
+        self.hung.remove(&number);
+        let flushed = self.unflushed.remove(&number).map(|up_to| (number, Input::Persisted { up_to }));
+        self.travelling.extend(flushed);
+        self.travel();
     }
 
     fn loses(&self, from: u8, to: u8) -> bool {
@@ -189,8 +215,7 @@ impl Agents {
 
     pub fn register(&mut self, number: u8, name: &str) {
         let service = Service { name: name.into(), ..Service::default() };
-        let request = LocalRequest::RegisterService { service, checks: Vec::new(), replace_existing_checks: false };
-        assert_eq!(self.ask(number, Ask::Local(request)), Reply::Done);
+        assert_eq!(self.ask(number, Ask::Local(register(service, Vec::new()))), Reply::Done);
     }
 
     pub fn services_of(&self, server: u8, node: &str) -> Vec<String> {

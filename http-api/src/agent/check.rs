@@ -50,7 +50,10 @@ async fn register(call: Call, body: Body) -> Result<Response, Error> {
     if body.name.is_empty() {
         return Err(Error::BadRequest("Missing check name".to_owned()));
     }
-    let check = body.judge("Bad check status")?;
+    let mut check = body.judge("Bad check status")?;
+    if check.token.is_none() {
+        check.token = call.token();
+    }
     call.order(LocalRequest::RegisterCheck { check }).await?;
     Ok(done())
 }

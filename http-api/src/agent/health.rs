@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
+use quorate_protocol::check::is_maintenance;
 use quorate_protocol::{Check, Service, Status};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,8 +37,8 @@ async fn by_id(call: Call) -> Result<Response, Error> {
     let checks = check::checks(&call).await?;
     match services.get(&id) {
         Some(service) => {
-            let (status, judged) = judge(&call, service, &checks);
-            answer(&call, status, &judged)
+            let (judgement, judged) = judge(&call, service, &checks);
+            answer(&call, judgement, &judged)
         }
         None => unknown(&call, &format!("ServiceId {id} not found"), &None::<()>),
     }
@@ -52,7 +53,7 @@ async fn by_name(call: Call) -> Result<Response, Error> {
         .filter(|service| service.name == name)
         .map(|service| judge(&call, service, &checks))
         .collect();
-    match judged.iter().map(|(status, _)| *status).max() {
+    match judged.iter().map(|(judgement, _)| *judgement).max() {
         Some(worst) => {
             let rows: Vec<_> = judged.into_iter().map(|(_, row)| row).collect();
             answer(&call, worst, &rows)
@@ -61,27 +62,52 @@ async fn by_name(call: Call) -> Result<Response, Error> {
     }
 }
 
+/// How well a service is. The order is by gravity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Judgement {
+    /// As its checks say.
+    Checked(Status),
+    /// Somebody took it, or its node, out of service.
+    Maintenance,
+}
+
+impl Judgement {
+    fn of(check: &Check) -> Judgement {
+        if is_maintenance(&check.id) { Judgement::Maintenance } else { Judgement::Checked(check.status) }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Judgement::Checked(status) => status.as_str(),
+            Judgement::Maintenance => "maintenance",
+        }
+    }
+
+    const fn code(self) -> StatusCode {
+        match self {
+            Judgement::Checked(Status::Passing) => StatusCode::OK,
+            Judgement::Checked(Status::Warning) => StatusCode::TOO_MANY_REQUESTS,
+            Judgement::Checked(Status::Critical) | Judgement::Maintenance => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
 /// The gravest of its own checks and the node's.
-fn judge<'a>(call: &'a Call, service: &'a Service, checks: &'a BTreeMap<String, Check>) -> (Status, Judged<'a>) {
+fn judge<'a>(call: &'a Call, service: &'a Service, checks: &'a BTreeMap<String, Check>) -> (Judgement, Judged<'a>) {
     let of_it: Vec<&Check> =
         checks.values().filter(|check| check.service_id.is_empty() || check.service_id == service.id).collect();
-    let status = of_it.iter().map(|check| check.status).max().unwrap_or(Status::Passing);
+    let judgement = of_it.iter().map(|check| Judgement::of(check)).max().unwrap_or(Judgement::Checked(Status::Passing));
     let config = call.config();
     let judged = Judged {
-        aggregated_status: status.as_str(),
+        aggregated_status: judgement.word(),
         service: AgentServiceRow::of(service, &config.datacenter),
         checks: of_it.into_iter().map(|check| CheckRow::local(check, &config.node_name)).collect(),
     };
-    (status, judged)
+    (judgement, judged)
 }
 
-fn answer(call: &Call, status: Status, body: &impl Serialize) -> Result<Response, Error> {
-    let code = match status {
-        Status::Passing => StatusCode::OK,
-        Status::Warning => StatusCode::TOO_MANY_REQUESTS,
-        Status::Critical => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    answer_as(call, code, status.as_str(), body)
+fn answer(call: &Call, judgement: Judgement, body: &impl Serialize) -> Result<Response, Error> {
+    answer_as(call, judgement.code(), judgement.word(), body)
 }
 
 fn unknown(call: &Call, reason: &str, body: &impl Serialize) -> Result<Response, Error> {

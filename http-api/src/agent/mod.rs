@@ -3,8 +3,10 @@
 mod check;
 mod events;
 mod health;
+mod maintenance;
 mod query;
 mod service;
+mod why;
 
 use crate::call::{Call, Door};
 use crate::error::Error;
@@ -25,8 +27,10 @@ pub(crate) fn routes() -> Router<Door> {
     Router::new()
         .exactly("/v1/agent/self", methods().get(itself))
         .exactly("/v1/agent/members", methods().get(members))
+        .below(why::PATH, methods().get(why::why))
         .below(JOIN, methods().put(join))
         .exactly("/v1/agent/leave", methods().put(leave))
+        .exactly("/v1/agent/reload", methods().put(reload))
         .below(FORCE_LEAVE, methods().put(force_leave))
         .exactly("/v1/agent/tags", methods().put(change_tags))
         .merge(events::routes())
@@ -34,6 +38,7 @@ pub(crate) fn routes() -> Router<Door> {
         .merge(service::routes())
         .merge(check::routes())
         .merge(health::routes())
+        .merge(maintenance::routes())
 }
 
 async fn itself(call: Call) -> Result<Response, Error> {
@@ -68,6 +73,15 @@ async fn join(call: Call) -> Result<Response, Error> {
 async fn leave(call: Call) -> Result<Response, Error> {
     call.order(LocalRequest::Leave).await?;
     Ok(done())
+}
+
+/// Reads the configuration files again.
+async fn reload(call: Call) -> Result<Response, Error> {
+    match call.order(LocalRequest::Reload { definitions: None }).await {
+        // The files are at fault, not the request.
+        Err(Error::BadRequest(why)) => Err(Error::Refused(why)),
+        other => other.map(|()| done()),
+    }
 }
 
 /// Declares a failed member gone.

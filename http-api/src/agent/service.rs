@@ -3,6 +3,7 @@
 use super::done;
 use crate::call::{Call, Door};
 use crate::error::Error;
+use crate::headers::{self, CONTENT_HASH};
 use crate::json::check::CheckBody;
 use crate::json::fields::Fields;
 use crate::json::service::{AgentServiceRow, is_any_address, take_service};
@@ -10,7 +11,8 @@ use crate::route::{Routes, methods};
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use quorate_protocol::{CheckDefinition, LocalRequest, Refusal, Reply, Service, go};
+use http::HeaderValue;
+use quorate_protocol::{LocalRequest, Refusal, Reply, Service, ServiceDefinition, Token, go};
 use std::collections::BTreeMap;
 
 const SERVICE: &str = "/v1/agent/service/";
@@ -23,7 +25,6 @@ pub(crate) fn routes() -> Router<Door> {
         .below(SERVICE, methods().get(one))
         .exactly("/v1/agent/service/register", methods().put(register))
         .below(DEREGISTER, methods().put(deregister))
-        .below("/v1/agent/service/maintenance/", methods().put(maintenance))
 }
 
 async fn list(call: Call) -> Result<Response, Error> {
@@ -34,11 +35,24 @@ async fn list(call: Call) -> Result<Response, Error> {
     call.answer(&rows)
 }
 
+/// One service; with `hash`, as soon as its content is another.
 async fn one(call: Call) -> Result<Response, Error> {
-    let id = call.name(SERVICE, "Missing service ID")?;
-    match services(&call).await?.get(&id) {
-        Some(service) => call.answer(&AgentServiceRow::of(service, &call.config().datacenter)),
-        None => Err(Error::NotFound(format!("unknown service ID: {id}"))),
+    let service_id = call.name(SERVICE, "Missing service ID")?;
+    // What is no hash of ours is another than the one there is.
+    let hash = call.query.get("hash").and_then(|text| u64::from_str_radix(text, 16).ok());
+    let patience = call.patience()?;
+    let wait = hash.map(|hash| (hash, patience));
+    match call.local(LocalRequest::Service { service_id, wait }).await? {
+        Reply::LocalService(service) => {
+            let hash = format!("{:016x}", service.content_hash());
+            let row = AgentServiceRow::of(&service, &call.config().datacenter).with_hash(&hash);
+            let mut response = call.answer(&row)?;
+            if let Ok(hash) = HeaderValue::try_from(hash) {
+                response.headers_mut().insert(CONTENT_HASH, hash);
+            }
+            Ok(response)
+        }
+        _ => Err(Error::WrongReply),
     }
 }
 
@@ -52,14 +66,23 @@ pub(super) async fn services(call: &Call) -> Result<BTreeMap<String, Service>, E
 
 async fn register(call: Call, body: Body) -> Result<Response, Error> {
     let fields = Fields::parse(&call.json(body).await?)?;
-    let (service, checks) = take_definition(fields)?;
+    let mut definition = take_definition(fields)?;
+    if definition.token.is_none() {
+        definition.token = call.token();
+    }
+    let problem = definition.service.dns_problem();
     let replace_existing_checks = matches!(call.query.get("replace-existing-checks"), Some("" | "true"));
-    call.order(LocalRequest::RegisterService { service, checks, replace_existing_checks }).await?;
-    Ok(done())
+    call.order(LocalRequest::RegisterService { definition: Box::new(definition), replace_existing_checks }).await?;
+    let mut response = done();
+    if let Some(problem) = problem {
+        headers::write_warning(&problem, response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// A service with its checks.
-fn take_definition(mut fields: Fields) -> Result<(Service, Vec<CheckDefinition>), Error> {
+fn take_definition(mut fields: Fields) -> Result<ServiceDefinition, Error> {
+    let token = Token(fields.take_text("Token")?);
     let mut service = take_service(&mut fields, "Name")?;
     let mut bodies = Vec::new();
     if let Some(check) = fields.take_object("Check")?.filter(|check| !check.is_blank()) {
@@ -80,7 +103,7 @@ fn take_definition(mut fields: Fields) -> Result<(Service, Vec<CheckDefinition>)
         service.id.clone_from(&service.name);
     }
     let checks = bodies.into_iter().map(|body| body.judge(BAD_STATUS)).collect::<Result<_, _>>()?;
-    Ok((service, checks))
+    Ok(ServiceDefinition { service, checks, token })
 }
 
 async fn deregister(call: Call) -> Result<Response, Error> {
@@ -92,8 +115,4 @@ async fn deregister(call: Call) -> Result<Response, Error> {
         ))),
         other => other.map(|()| done()),
     }
-}
-
-async fn maintenance(_: Call) -> Result<Response, Error> {
-    Err(Error::NotFound("/v1/agent/service/maintenance: not yet served by this version of Quorate".to_owned()))
 }

@@ -3,43 +3,14 @@
 use super::Empty;
 use super::fields::Fields;
 use crate::error::Error;
-use quorate_protocol::check::HttpCheck;
+use quorate_protocol::check::{CheckSpec, HttpCheck, SHORTEST_GRACE};
 use quorate_protocol::go::{self, quote};
-use quorate_protocol::{Check, CheckDefinition, CheckKind, Row, Status};
+use quorate_protocol::{Check, CheckDefinition, Row, Status, Token};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Consul raises shorter intervals to this: a check must not become a load of its own.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// Consul raises shorter grace periods to this: a restart must not cost a service its registration.
-const SHORTEST_GRACE: Duration = Duration::from_secs(60);
-
-/// Fields of a definition that Quorate knows and leaves aside.
-const FIELDS_ASIDE: &[&str] = &[
-    "Token",
-    "Namespace",
-    "Partition",
-    "EnterpriseMeta",
-    "Shell",
-    "GRPCUseTLS",
-    "H2PingUseTLS",
-    "TCPUseTLS",
-    "TLSServerName",
-    "DisableRedirects",
-    "ProxyHTTP",
-    "ProxyGRPC",
-];
-
-/// Kinds that come later, by the fields that name them.
-const KINDS_TO_COME: &[(&str, &str)] = &[
-    ("DockerContainerID", "Docker"),
-    ("GRPC", "gRPC"),
-    ("UDP", "UDP"),
-    ("H2PING", "H2PING"),
-    ("OSService", "OS service"),
-    ("AliasNode", "alias"),
-    ("AliasService", "alias"),
-];
+/// Fields of a definition that Quorate knows and leaves aside: tenancy, the mesh, and a shell that Consul itself no longer starts.
+const FIELDS_ASIDE: &[&str] = &["Namespace", "Partition", "EnterpriseMeta", "Shell", "ProxyHTTP", "ProxyGRPC"];
 
 /// A definition as it was sent, read but not judged.
 pub(crate) struct CheckBody {
@@ -51,19 +22,15 @@ pub(crate) struct CheckBody {
     pub(crate) service_id: String,
     /// Its status until the first result; empty for critical.
     pub(crate) status: String,
+    /// With whose rights it is registered.
+    pub(crate) token: Token,
     notes: String,
-    http: HttpCheck,
-    tcp: String,
-    interval: Duration,
-    timeout: Duration,
-    ttl: Duration,
+    spec: CheckSpec,
     success_before_passing: u32,
     failures_before_warning: u32,
     failures_before_critical: u32,
     deregister_critical_service_after: Duration,
     output_max_size: i64,
-    script: bool,
-    to_come: Option<&'static str>,
 }
 
 impl CheckBody {
@@ -74,39 +41,19 @@ impl CheckBody {
     pub(crate) fn take(mut fields: Fields) -> Result<CheckBody, Error> {
         let id = fields.take_text("CheckID")?;
         let other_id = fields.take_text("ID")?;
-        let script = ["Args", "ScriptArgs", "Script"].map(|name| fields.take_presence(name)).contains(&true);
-        let mut to_come = None;
-        for (name, kind) in KINDS_TO_COME {
-            if fields.take_presence(name) {
-                to_come = to_come.or(Some(*kind));
-            }
-        }
         let body = CheckBody {
             id: if id.is_empty() { other_id } else { id },
             name: fields.take_text("Name")?,
             service_id: fields.take_text("ServiceID")?,
             status: fields.take_text("Status")?,
+            token: Token(fields.take_text("Token")?),
             notes: fields.take_text("Notes")?,
-            http: HttpCheck {
-                url: fields.take_text("HTTP")?,
-                method: fields.take_text("Method")?,
-                header: fields.take_texts_map("Header")?,
-                body: fields.take_text("Body")?,
-                interval: Duration::ZERO,
-                timeout: Duration::ZERO,
-                tls_skip_verify: fields.take_truth("TLSSkipVerify")?,
-            },
-            tcp: fields.take_text("TCP")?,
-            interval: fields.take_duration("Interval")?,
-            timeout: fields.take_duration("Timeout")?,
-            ttl: fields.take_duration("TTL")?,
+            spec: take_spec(&mut fields)?,
             success_before_passing: fields.take_count("SuccessBeforePassing")?,
             failures_before_warning: fields.take_count("FailuresBeforeWarning")?,
             failures_before_critical: fields.take_count("FailuresBeforeCritical")?,
             deregister_critical_service_after: fields.take_duration("DeregisterCriticalServiceAfter")?,
             output_max_size: fields.take_number("OutputMaxSize")?.unwrap_or(0),
-            script,
-            to_come,
         };
         fields.ignore(FIELDS_ASIDE);
         fields.finish()?;
@@ -122,7 +69,7 @@ impl CheckBody {
             "" => Status::Critical,
             word => word.parse().map_err(|_| Error::BadRequest(bad_status.to_owned()))?,
         };
-        let kind = self.kind().map_err(|why| Error::BadRequest(format!("Invalid check: {why}")))?;
+        let kind = self.spec.judge().map_err(|fault| Error::BadRequest(format!("Invalid check: {fault}")))?;
         let output_max_size = usize::try_from(self.output_max_size)
             .map_err(|_| Error::BadRequest("Invalid check: MaxOutputMaxSize must be positive".to_owned()))?;
         let grace = self.deregister_critical_service_after;
@@ -138,40 +85,42 @@ impl CheckBody {
             failures_before_critical: self.failures_before_critical,
             deregister_critical_service_after: if grace.is_zero() { grace } else { grace.max(SHORTEST_GRACE) },
             output_max_size,
+            token: self.token,
         })
     }
+}
 
-    fn kind(&self) -> Result<CheckKind, String> {
-        if self.script {
-            return Err("scripts are not run for whoever can reach the API: use an HTTP, TCP or TTL check".to_owned());
-        }
-        if let Some(kind) = self.to_come {
-            return Err(format!("{kind} checks are not supported yet: use an HTTP, TCP or TTL check"));
-        }
-        if !self.interval.is_zero() && !self.ttl.is_zero() {
-            return Err("Interval and TTL cannot both be specified".to_owned());
-        }
-        let runs = !self.http.url.is_empty() || !self.tcp.is_empty();
-        if runs && self.interval.is_zero() {
-            return Err("Interval must be > 0 for Script, HTTP, or TCP checks".to_owned());
-        }
-        if !runs && self.ttl.is_zero() {
-            return Err("TTL must be > 0 for TTL checks".to_owned());
-        }
-        let interval = self.interval.max(SHORTEST_INTERVAL);
-        let timeout = self.timeout;
-        if !self.http.url.is_empty() {
-            let scheme = self.http.url.split_once("://").map_or("", |(scheme, _)| scheme).to_ascii_lowercase();
-            if !matches!(scheme.as_str(), "http" | "https") {
-                return Err("HTTP must be an address that starts with http:// or https://".to_owned());
-            }
-            return Ok(CheckKind::Http(HttpCheck { interval, timeout, ..self.http.clone() }));
-        }
-        if !self.tcp.is_empty() {
-            return Ok(CheckKind::Tcp { address: self.tcp.clone(), interval, timeout });
-        }
-        Ok(CheckKind::Ttl { ttl: self.ttl })
-    }
+/// What a definition says of what the check does.
+fn take_spec(fields: &mut Fields) -> Result<CheckSpec, Error> {
+    let (args, older_args) = (fields.take_texts("Args")?, fields.take_texts("ScriptArgs")?);
+    Ok(CheckSpec {
+        http: HttpCheck {
+            url: fields.take_text("HTTP")?,
+            method: fields.take_text("Method")?,
+            header: fields.take_texts_map("Header")?,
+            body: fields.take_text("Body")?,
+            // Redirects lead where the registrant did not look (CVE-2022-29153): they are followed where that was asked for in so many words.
+            follow_redirects: fields.take_truth_if_given("DisableRedirects")? == Some(false),
+            ..HttpCheck::default()
+        },
+        tcp: fields.take_text("TCP")?,
+        tcp_use_tls: fields.take_truth("TCPUseTLS")?,
+        udp: fields.take_text("UDP")?,
+        grpc: fields.take_text("GRPC")?,
+        grpc_use_tls: fields.take_truth("GRPCUseTLS")?,
+        h2ping: fields.take_text("H2PING")?,
+        h2ping_use_tls: fields.take_truth_if_given("H2PingUseTLS")?,
+        args: if args.is_empty() { older_args } else { args },
+        docker_container_id: fields.take_text("DockerContainerID")?,
+        os_service: fields.take_text("OSService")?,
+        alias_node: fields.take_text("AliasNode")?,
+        alias_service: fields.take_text("AliasService")?,
+        tls_server_name: fields.take_text("TLSServerName")?,
+        tls_skip_verify: fields.take_truth("TLSSkipVerify")?,
+        interval: fields.take_duration("Interval")?,
+        timeout: fields.take_duration("Timeout")?,
+        ttl: fields.take_duration("TTL")?,
+    })
 }
 
 /// A check's result as `/v1/catalog/register` takes it.

@@ -104,16 +104,6 @@ impl Fields {
         }
     }
 
-    /// Whether a key is there with anything but its zero value; it is left out either way.
-    pub(crate) fn take_presence(&mut self, name: &str) -> bool {
-        self.take(name).is_some_and(|value| match value {
-            Value::Bool(truth) => truth,
-            Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            _ => true,
-        })
-    }
-
     /// # Errors
     /// [`Error::BadRequest`] for anything but text, as for the other kinds below.
     pub(crate) fn take_text(&mut self, name: &str) -> Result<String, Error> {

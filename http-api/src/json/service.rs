@@ -13,7 +13,7 @@ const META_PAIRS: usize = 64;
 const META_KEY_LENGTH: usize = 128;
 const META_VALUE_LENGTH: usize = 512;
 
-/// Fields of a service in Consul that Quorate knows and leaves aside: the mesh, tenancy, and the token.
+/// Fields of a service in Consul that Quorate knows and leaves aside: the mesh, tenancy, and outside of agents the token.
 const FIELDS_ASIDE: &[&str] =
     &["Kind", "Proxy", "Connect", "Namespace", "Partition", "Locality", "SocketPath", "Token", "PeerName", "Ports"];
 
@@ -242,10 +242,17 @@ pub(crate) struct AgentServiceRow<'a> {
     tagged_addresses: BTreeMap<&'a str, AddressRow<'a>>,
     weights: WeightsRow,
     enable_tag_override: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    content_hash: &'a str,
     datacenter: &'a str,
 }
 
 impl<'a> AgentServiceRow<'a> {
+    /// With what its content is known by, where one service alone is shown.
+    pub(crate) fn with_hash(self, content_hash: &'a str) -> AgentServiceRow<'a> {
+        AgentServiceRow { content_hash, ..self }
+    }
+
     pub(crate) fn of(service: &'a Service, datacenter: &'a str) -> AgentServiceRow<'a> {
         AgentServiceRow {
             id: &service.id,
@@ -257,6 +264,7 @@ impl<'a> AgentServiceRow<'a> {
             tagged_addresses: addresses(service),
             weights: WeightsRow::of(service.weights),
             enable_tag_override: service.enable_tag_override,
+            content_hash: "",
             datacenter,
         }
     }

@@ -50,7 +50,7 @@ fn given(session: &str) -> Result<&str, Error> {
 fn answer(call: &Call, written: &Written) -> Result<Response, Error> {
     let (done, token) = match &written.outcome {
         Outcome::Done => (true, None),
-        Outcome::Acquired { token } => (true, Some(*token)),
+        Outcome::Acquired { token } | Outcome::Holds { token } => (true, Some(*token)),
         Outcome::Unmatched { .. } | Outcome::Held { .. } => (false, None),
         Outcome::Refused(_) | Outcome::Session(_) | Outcome::Txn(_) => return Err(Error::WrongReply),
     };

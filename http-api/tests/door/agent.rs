@@ -1,10 +1,11 @@
 //! `/v1/agent/`.
 
 use crate::fake::*;
-use quorate_protocol::check::HttpCheck;
+use quorate_protocol::check::{HttpCheck, TlsUse};
 use quorate_protocol::{
-    AgentDescription, Check, CheckDefinition, CheckKind, LocalRequest, LogIndex, Member, MemberStatus, NodeId,
-    PeerDescription, RaftStatus, Refusal, Reply, Service, ServiceAddress, Status, Term, Weights,
+    Accuser, AgentDescription, Cause, Check, CheckDefinition, CheckKind, Evidence, LocalRequest, LogIndex, Member,
+    MemberStatus, NodeId, OwnPause, PeerDescription, RaftStatus, Refusal, Reply, Service, ServiceAddress, Status,
+    SuspicionEvidence, Term, Weights,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,6 +13,10 @@ use std::time::Duration;
 
 const REGISTER: &str = "/v1/agent/service/register";
 const REGISTER_CHECK: &str = "/v1/agent/check/register";
+
+/// What is said of a check that does nothing.
+const NO_KIND: &str = "Invalid check: TTL must be > 0 for TTL checks; any other kind is named by its field: HTTP, TCP, UDP, GRPC, \
+                       H2PING, Args, DockerContainerID, OSService, AliasService, AliasNode";
 
 fn member() -> Member {
     Member {
@@ -88,6 +93,41 @@ async fn a_client_has_no_raft() {
 }
 
 #[tokio::test]
+async fn why_a_member_is_as_it_is() {
+    let ago = Duration::from_millis;
+    let accuser = |id: u8, name: &str| Accuser { id: NodeId([id; 16]), name: name.to_owned(), ago: ago(2000) };
+    let evidence = Evidence {
+        id: NodeId([1; 16]),
+        name: "n2".to_owned(),
+        status: MemberStatus::Suspect,
+        since: ago(1500),
+        cause: Cause::Accused,
+        local_health: 1,
+        own_pause: Some(OwnPause { ago: ago(60_000), length: ago(4000) }),
+        suspicion: Some(SuspicionEvidence {
+            began: ago(1500),
+            ended: None,
+            incarnation: 3,
+            accusers: vec![accuser(5, "n5")],
+            confirmations_needed: 2,
+            shortest: ago(3010),
+            longest: ago(18_060),
+            own_probe: None,
+            told_by: None,
+            verdict_in: None,
+        }),
+    };
+    let seen = call("GET /v1/agent/members/why/n2", "", [Reply::Evidence(Box::new(evidence))]).await;
+    seen.answered(
+        200,
+        r#"{"ID":"01010101-0101-0101-0101-010101010101","Node":"n2","Status":"suspect","Since":"1.5s","Cause":"accused","LocalHealth":1,"OwnPause":{"Ago":"1m0s","Length":"4s"},"Suspicion":{"Began":"1.5s","Ended":null,"Incarnation":3,"Accusers":[{"ID":"05050505-0505-0505-0505-050505050505","Node":"n5","Ago":"2s"}],"ConfirmationsNeeded":2,"Shortest":"3.01s","Longest":"18.06s","OwnProbe":null,"ToldBy":null,"VerdictIn":null}}"#,
+    );
+    assert_eq!(seen.local(), &LocalRequest::Why { node: "n2".to_owned() });
+    let refused = Reply::Refused(Refusal::NotFound("there is no member \"n9\" here".to_owned()));
+    call("GET /v1/agent/members/why/n9", "", [refused]).await.answered(404, "there is no member \"n9\" here");
+}
+
+#[tokio::test]
 async fn members() {
     let seen = call("GET /v1/agent/members?segment=_all", "", [Reply::Members(vec![member()])]).await;
     seen.answered(
@@ -121,8 +161,8 @@ async fn join_and_leave() {
 
 fn registered(seen: &Seen) -> (&Service, &[CheckDefinition], bool) {
     match seen.local() {
-        LocalRequest::RegisterService { service, checks, replace_existing_checks } => {
-            (service, checks, *replace_existing_checks)
+        LocalRequest::RegisterService { definition, replace_existing_checks } => {
+            (&definition.service, &definition.checks, *replace_existing_checks)
         }
         other => panic!("{other:?}"),
     }
@@ -186,6 +226,7 @@ async fn a_service_with_everything() {
         interval: Duration::from_secs(15),
         timeout: Duration::from_secs(2),
         tls_skip_verify: true,
+        ..HttpCheck::default()
     };
     let first = CheckDefinition {
         id: "c1".to_owned(),
@@ -199,12 +240,14 @@ async fn a_service_with_everything() {
         failures_before_critical: 3,
         deregister_critical_service_after: Duration::from_secs(60),
         output_max_size: 100,
+        ..CheckDefinition::default()
     };
     let second = CheckDefinition {
         kind: CheckKind::Tcp {
             address: "localhost:80".to_owned(),
             interval: Duration::from_secs(1),
             timeout: Duration::ZERO,
+            tls: TlsUse::default(),
         },
         deregister_critical_service_after: Duration::from_secs(5_400),
         ..CheckDefinition::default()
@@ -240,7 +283,7 @@ async fn registrations_that_are_refused() {
         (check(r#"{"HTTP":"http://x"}"#), http),
         (check(r#"{"TCP":"x:1","Interval":"0s"}"#), http),
         (check(r#"{"TCP":"x:1","Interval":"-1s"}"#), http),
-        (check(r#"{"Name":"c"}"#), "Invalid check: TTL must be > 0 for TTL checks"),
+        (check(r#"{"Name":"c"}"#), NO_KIND),
         (check(r#"{"TTL":"1s","Interval":"1s"}"#), "Invalid check: Interval and TTL cannot both be specified"),
         (
             check(r#"{"HTTP":"ftp://x","Interval":"1s"}"#),
@@ -249,17 +292,14 @@ async fn registrations_that_are_refused() {
         (check(r#"{"TTL":"1s","OutputMaxSize":-1}"#), "Invalid check: MaxOutputMaxSize must be positive"),
         (check(r#"{"TTL":"1s","Status":"fine"}"#), "Status for checks must 'passing', 'warning', 'critical'"),
         (
-            check(r#"{"Args":["rm"],"Interval":"1s"}"#),
-            "Invalid check: scripts are not run for whoever can reach the API: use an HTTP, TCP or TTL check",
+            check(r#"{"DockerContainerID":"c1","Interval":"1s"}"#),
+            "Invalid check: a Docker check needs the program to run in the container",
         ),
         (
-            check(r#"{"GRPC":"x:1","Interval":"1s"}"#),
-            "Invalid check: gRPC checks are not supported yet: use an HTTP, TCP or TTL check",
+            check(r#"{"GRPC":"/health","Interval":"1s"}"#),
+            "Invalid check: GRPC must be host:port, such as 127.0.0.1:5432",
         ),
-        (
-            check(r#"{"AliasService":"y"}"#),
-            "Invalid check: alias checks are not supported yet: use an HTTP, TCP or TTL check",
-        ),
+        (check(r#"{"AliasService":"y","Interval":"1s"}"#), "Invalid check: Interval cannot be set for Alias checks"),
         (check(r#"{"TTL":"1d"}"#), r#"Request decode failed: time: unknown unit "d" in duration "1d""#),
         (r#"{"Name":"x","Weights":{"Passing":0}}"#.to_owned(), "Invalid Weights: Passing must be greater than 0"),
         (
@@ -278,11 +318,125 @@ async fn registrations_that_are_refused() {
 #[tokio::test]
 async fn services_one_by_one_and_all() {
     let all = || [Reply::LocalServices(BTreeMap::from([("web1".to_owned(), service())]))];
+    let alone = || [Reply::LocalService(Box::new(service()))];
+    let hash = format!("{:016x}", service().content_hash());
     let one = r#"{"ID":"web1","Service":"web","Tags":["tcp"],"Meta":{},"Port":9191,"Address":"127.0.0.22","Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Datacenter":"dc1"}"#;
     call("GET /v1/agent/services", "", all()).await.answered(200, &format!(r#"{{"web1":{one}}}"#));
-    call("GET /v1/agent/service/web1", "", all()).await.answered(200, one);
-    call("GET /v1/agent/service/nope", "", all()).await.answered(404, "unknown service ID: nope");
+    let with_hash = one.replace(r#""Datacenter""#, &format!(r#""ContentHash":"{hash}","Datacenter""#));
+    let seen = call("GET /v1/agent/service/web1", "", alone()).await;
+    seen.answered(200, &with_hash);
+    assert_eq!(seen.header("x-consul-contenthash"), Some(hash.as_str()));
+    assert_eq!(seen.local(), &LocalRequest::Service { service_id: "web1".to_owned(), wait: None });
+    let unknown = [Reply::Refused(Refusal::NotFound("unknown service ID: nope".to_owned()))];
+    call("GET /v1/agent/service/nope", "", unknown).await.answered(404, "unknown service ID: nope");
+
+    let seen = call(&format!("GET /v1/agent/service/web1?hash={hash}&wait=16s"), "", alone()).await;
+    let LocalRequest::Service { wait: Some((waited_with, patience)), .. } = seen.local() else { panic!("{seen:?}") };
+    assert_eq!(*waited_with, service().content_hash());
+    assert!((Duration::from_secs(16)..=Duration::from_secs(17)).contains(patience), "{patience:?}");
+    let seen = call("GET /v1/agent/service/web1?hash=of+Consul", "", alone()).await;
+    assert_eq!(seen.local(), &LocalRequest::Service { service_id: "web1".to_owned(), wait: None }, "another hash");
+    call("GET /v1/agent/service/web1?hash=1&wait=x", "", []).await.refused(400, "Invalid wait time");
     call("GET /v1/agent/services", "", [Reply::LocalServices(BTreeMap::new())]).await.answered(200, "{}");
+}
+
+#[tokio::test]
+async fn every_kind_of_check_is_taken() {
+    for (fields, word, shown) in [
+        (r#""UDP":"127.0.0.1:53""#, "udp", r#"Udp { address: "127.0.0.1:53", interval: 10s"#),
+        (
+            r#""GRPC":"x:1/web","GRPCUseTLS":true"#,
+            "grpc",
+            r#"service: "web", interval: 10s, timeout: 0ns, tls: TlsUse { on: true"#,
+        ),
+        (r#""H2PING":"x:1","H2PingUseTLS":false"#, "h2ping", "tls: TlsUse { on: false"),
+        (r#""Args":["/bin/true","-x"]"#, "script", r#"args: ["/bin/true", "-x"]"#),
+        (r#""script_args":["/bin/true"],"Args":null"#, "script", r#"args: ["/bin/true"]"#),
+        (r#""ScriptArgs":["/bin/true"]"#, "script", r#"args: ["/bin/true"]"#),
+        (r#""DockerContainerID":"c1","Shell":"/bin/bash","Args":["/x"]"#, "docker", r#"container: "c1", args: ["/x"]"#),
+        (r#""OSService":"nginx""#, "os_service", r#"name: "nginx""#),
+        (r#""TCP":"x:1","TCPUseTLS":true,"TLSServerName":"y""#, "tcp", r#"server_name: "y""#),
+        (
+            r#""HTTP":"https://x","TLSServerName":"y","TLSSkipVerify":true"#,
+            "http",
+            r#"tls_skip_verify: true, tls_server_name: "y", follow_redirects: false"#,
+        ),
+        (r#""HTTP":"https://x","DisableRedirects":false"#, "http", "follow_redirects: true"),
+        (r#""HTTP":"https://x","DisableRedirects":true"#, "http", "follow_redirects: false"),
+    ] {
+        let seen = put(REGISTER_CHECK, &format!(r#"{{"Name":"c","Interval":"10s",{fields}}}"#)).await;
+        let LocalRequest::RegisterCheck { check } = seen.local() else { panic!("{seen:?}") };
+        assert_eq!(check.kind.word(), word, "{fields}");
+        let kind = format!("{:?}", check.kind);
+        assert!(kind.contains(shown), "{shown} in {kind}");
+    }
+    for fields in [r#""AliasService":"web1""#, r#""AliasNode":"n2","AliasService":"web1""#] {
+        let seen = put(REGISTER_CHECK, &format!(r#"{{"Name":"c",{fields}}}"#)).await;
+        let LocalRequest::RegisterCheck { check } = seen.local() else { panic!("{seen:?}") };
+        assert_eq!(check.kind.word(), "alias");
+    }
+    let refused = || [Reply::Refused(Refusal::Disabled("Scripts are disabled on this agent".to_owned()))];
+    let script = r#"{"Name":"c","Interval":"10s","Args":["/bin/true"]}"#;
+    call(&format!("PUT {REGISTER_CHECK}"), script, refused()).await.answered(500, "Scripts are disabled on this agent");
+}
+
+#[tokio::test]
+async fn maintenance() {
+    for (path, service_id, reason) in [
+        ("maintenance?enable=true&reason=new+disk", None, Some("new disk")),
+        ("maintenance?enable=1", None, Some("")),
+        ("maintenance?enable=false&reason=x", None, None),
+        ("service/maintenance/web1?enable=true&reason=x", Some("web1"), Some("x")),
+        ("service/maintenance/a%2Fb?enable=false", Some("a/b"), None),
+    ] {
+        let seen = put(&format!("/v1/agent/{path}"), "").await;
+        seen.answered(200, "");
+        let (service_id, reason) = (service_id.map(str::to_owned), reason.map(str::to_owned));
+        assert_eq!(seen.local(), &LocalRequest::Maintain { service_id, reason }, "{path}");
+    }
+    for path in ["maintenance", "maintenance?enable=", "service/maintenance/web1?reason=x"] {
+        call(&format!("PUT /v1/agent/{path}"), "", []).await.refused(400, "Missing value for enable");
+    }
+    call("PUT /v1/agent/maintenance?enable=yes", "", []).await.refused(400, "Invalid value for enable");
+    call("PUT /v1/agent/service/maintenance/?enable=true", "", []).await.refused(400, "Missing service ID");
+    let unknown = [Reply::Refused(Refusal::NotFound(r#"No service registered with ID "x""#.to_owned()))];
+    call("PUT /v1/agent/service/maintenance/x?enable=true", "", unknown)
+        .await
+        .answered(404, r#"No service registered with ID "x""#);
+}
+
+#[tokio::test]
+async fn reload() {
+    let seen = put("/v1/agent/reload", "").await;
+    seen.answered(200, "");
+    assert_eq!(seen.local(), &LocalRequest::Reload { definitions: None });
+    let broken = [Reply::Refused(Refusal::Invalid("a.json: is not JSON".to_owned()))];
+    call("PUT /v1/agent/reload", "", broken).await.answered(500, "a.json: is not JSON");
+}
+
+#[tokio::test]
+async fn a_token_is_kept_with_what_is_registered() {
+    let token = |seen: &Seen| match seen.local() {
+        LocalRequest::RegisterService { definition, .. } => definition.token.0.clone(),
+        LocalRequest::RegisterCheck { check } => check.token.0.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(token(&put(REGISTER, r#"{"Name":"x","Token":"secret"}"#).await), "secret");
+    assert_eq!(token(&put(&format!("{REGISTER}?token=secret"), r#"{"Name":"x"}"#).await), "secret");
+    assert_eq!(token(&put(&format!("{REGISTER}?token=other"), r#"{"Name":"x","Token":"secret"}"#).await), "secret");
+    assert_eq!(token(&put(REGISTER, r#"{"Name":"x"}"#).await), "");
+    let seen = put(REGISTER_CHECK, r#"{"Name":"x","TTL":"1s","Token":"secret"}"#).await;
+    assert_eq!(token(&seen), "secret");
+    assert!(!format!("{seen:?}").contains("secret"), "it is never shown");
+}
+
+#[tokio::test]
+async fn a_name_that_dns_cannot_ask_for_is_taken_with_a_warning() {
+    let seen = put(REGISTER, r#"{"Name":"web_api"}"#).await;
+    seen.answered(200, "");
+    let warning = seen.header("warning").unwrap();
+    assert!(warning.starts_with(r#"299 - "Service name 'web_api' cannot be asked for in DNS"#), "{warning}");
+    assert_eq!(put(REGISTER, r#"{"Name":"web-api"}"#).await.header("warning"), None);
 }
 
 #[tokio::test]
@@ -320,7 +474,7 @@ async fn checks_registered_and_shown() {
     let line = format!("PUT {REGISTER_CHECK}");
     call(&line, r#"{"TTL":"1s"}"#, []).await.refused(400, "Missing check name");
     call(&line, r#"{"Name":"a","TTL":"1s","Status":"x"}"#, []).await.refused(400, "Bad check status");
-    call(&line, r#"{"Name":"a"}"#, []).await.refused(400, "Invalid check: TTL must be > 0 for TTL checks");
+    call(&line, r#"{"Name":"a"}"#, []).await.refused(400, NO_KIND);
 
     let local = Check { node: String::new(), ..crate::fake::check() };
     let seen =
@@ -380,4 +534,16 @@ async fn local_health() {
     let seen = call("GET /v1/agent/health/service/name/x", "", [services(), checks(Status::Passing)]).await;
     seen.answered(404, "[]");
     assert_eq!(seen.header("x-consul-reason"), Some("ServiceName x Not Found"));
+}
+
+#[tokio::test]
+async fn what_is_in_maintenance_says_so() {
+    for (id, service_id) in [("_node_maintenance", ""), ("_service_maintenance:web1", "web1")] {
+        let services = Reply::LocalServices(BTreeMap::from([("web1".to_owned(), service())]));
+        let check = Check { id: id.to_owned(), service_id: service_id.to_owned(), status: Status::Critical, ..check() };
+        let checks = Reply::LocalChecks([(id.to_owned(), check)].into());
+        let seen = call("GET /v1/agent/health/service/id/web1", "", [services, checks]).await;
+        assert_eq!((seen.status, seen.header("x-consul-reason")), (503, Some("maintenance")));
+        assert!(seen.body.contains(r#""AggregatedStatus":"maintenance""#), "{}", seen.body);
+    }
 }

@@ -32,6 +32,11 @@ async fn acquiring_gives_a_token() {
     assert_eq!(seen.header("x-quorate-fencing-token"), Some("386"));
     assert_eq!(seen.header("x-quorate-index"), Some("386"));
 
+    // Whoever waits for what it holds.
+    let seen = call(&format!("PUT /v1/kv/l?acquire={SESSION}&wait=1s"), "x", [written(Outcome::Holds { token })]).await;
+    seen.answered(200, "true");
+    assert_eq!(seen.header("x-quorate-fencing-token"), Some("386"));
+
     // As the Go client's lock asks, and finds it held.
     let line = format!("PUT /v1/kv/l?acquire={SESSION}&flags=3304740253564472344");
     let seen = call(&line, "x", [written(Outcome::Held { by: None })]).await;

@@ -60,7 +60,6 @@ async fn paths_that_nothing_serves() {
     for (line, status, part) in [
         ("GET /v1/nope", 404, "no such endpoint"),
         ("GET /v1/operator/usage", 404, "not yet served"),
-        ("PUT /v1/agent/service/maintenance/web?enable=true", 404, "not yet served"),
         ("GET /v1/agent/metrics", 404, "not yet served"),
         ("GET /v1/agent/connect/ca/roots", 404, "service mesh"),
         ("GET /v1/health/connect/web", 404, "service mesh"),

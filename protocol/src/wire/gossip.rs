@@ -15,6 +15,7 @@
 //! [`Rumour`]s. Over streams travels the full state, as a [`GossipMessage`] with named fields.
 
 use super::WireError;
+use super::digest::{Digest, Parts};
 use crate::keyring::KeyringState;
 use crate::{EventId, NodeId, UserEvent};
 use bytes::Bytes;
@@ -298,6 +299,12 @@ pub enum GossipMessage {
         /// They; at most [`MAX_EVENTS`].
         events: Vec<UserEvent>,
     },
+    /// This life of the receiver is suspected: is it there? Asked when datagrams to it, or from it, may be lost.
+    Ping(StreamPing),
+    /// The answer to a [`GossipMessage::Ping`].
+    Ack(StreamAck),
+    /// What the sender knows, in short. Answered by a [`GossipMessage::PushPull`] about what differs, and not at all where nothing does.
+    Digest(Digest),
     /// The receiver told of an event that is too long for a datagram, and is to send it.
     WantEvent {
         /// The label of the sender's cluster.
@@ -316,6 +323,28 @@ pub enum GossipMessage {
     },
 }
 
+/// A probe over a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPing {
+    /// The generation of the member that is asked for.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+    /// Which incarnation of it is suspected; it answers with a higher one.
+    pub incarnation: u16,
+}
+
+/// The answer to a [`StreamPing`]: the member that is there, which may be a later life of the one that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamAck {
+    /// The generation of the member that answers.
+    pub generation: u64,
+    /// Its renewal.
+    pub renewal: u32,
+    /// Its incarnation.
+    pub incarnation: u16,
+}
+
 /// The full state of one member's view (anti-entropy, as memberlist's push/pull).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushPull {
@@ -325,6 +354,9 @@ pub struct PushPull {
     pub label: String,
     /// The members it knows, itself first; at most [`MAX_PUSH_PULL`].
     pub members: Vec<MemberState>,
+    /// Of which parts these are all it knows. The answer is about the same parts.
+    #[serde(default, skip_serializing_if = "Parts::is_all")]
+    pub parts: Parts,
     /// Which events it heard lately.
     #[serde(default, skip_serializing_if = "RecentEvents::is_empty")]
     pub events: RecentEvents,
@@ -501,6 +533,7 @@ mod tests {
             exchange: 77,
             label: "dc1".to_owned(),
             members: vec![alive, left],
+            parts: Parts::ALL,
             events: RecentEvents::default(),
             keys: 0,
             coordinates: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! An agent's own services, checks and tags, and whom it knew, as it keeps them across a restart.
 
 use super::{VERSION_MAX, WireError, from_named, to_named};
-use crate::{CheckDefinition, Service, Status};
+use crate::{CheckDefinition, Service, Status, Token};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,9 +17,25 @@ pub struct SavedLocal {
     /// What the agent says of itself since somebody told it to.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// With whose rights the services are registered, by their ids.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, Token>,
+    /// What clients last said of TTL checks that are in the configuration, by their ids.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub results: BTreeMap<String, SavedResult>,
     /// Where other members were, to be found again by.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub members: BTreeSet<SocketAddr>,
+}
+
+/// A result that a client reported.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedResult {
+    /// The status.
+    pub status: Status,
+    /// What was to be shown.
+    pub output: String,
 }
 
 /// A check with the last result that was worth saving.

@@ -13,12 +13,14 @@
 
 pub mod answer;
 pub mod coordinate;
+pub mod digest;
 pub mod gossip;
 pub mod hello;
 pub mod keyring;
 pub mod local;
 pub mod log;
 pub mod news;
+pub mod probe;
 pub mod stream;
 
 /// The lowest version of the wire that this build understands.

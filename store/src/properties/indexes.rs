@@ -105,7 +105,9 @@ proptest! {
 fn is_done_alike_again(write: &Write) -> bool {
     match write {
         Write::Kv(KvWrite::Put { pair, cas }) => cas.is_none() && pair.ttl.is_none(),
-        Write::Kv(KvWrite::Acquire { pair, .. } | KvWrite::Release { pair, .. }) => pair.ttl.is_none(),
+        Write::Kv(
+            KvWrite::Acquire { pair, .. } | KvWrite::AcquireOnce { pair, .. } | KvWrite::Release { pair, .. },
+        ) => pair.ttl.is_none(),
         Write::Kv(KvWrite::Delete { cas, .. }) | Write::Autopilot { cas, .. } => cas.is_none(),
         // One check id twice with two contents is written twice by one registration.
         Write::Register(registration) => {

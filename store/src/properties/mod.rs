@@ -56,6 +56,7 @@ fn kv_write() -> impl Strategy<Value = KvWrite> {
     prop_oneof![
         4 => (pair(), cas()).prop_map(|(pair, cas)| KvWrite::Put { pair, cas }),
         4 => (pair(), session_id()).prop_map(|(pair, session)| KvWrite::Acquire { pair, session }),
+        2 => (pair(), session_id()).prop_map(|(pair, session)| KvWrite::AcquireOnce { pair, session }),
         2 => (pair(), session_id()).prop_map(|(pair, session)| KvWrite::Release { pair, session }),
         3 => (text(KEYS), cas()).prop_map(|(key, cas)| KvWrite::Delete { key, cas }),
         1 => text(PREFIXES).prop_map(|prefix| KvWrite::DeletePrefix { prefix }),
@@ -252,7 +253,11 @@ fn take(store: &mut Store, step: &Step) -> (Write, Outcome, crate::Touched) {
 /// Whether the write was done, so that it may have changed something.
 fn is_done(outcome: &Outcome) -> bool {
     match outcome {
-        Outcome::Done | Outcome::Acquired { .. } | Outcome::Session(Some(_)) | Outcome::Txn(Ok(_)) => true,
+        Outcome::Done
+        | Outcome::Acquired { .. }
+        | Outcome::Holds { .. }
+        | Outcome::Session(Some(_))
+        | Outcome::Txn(Ok(_)) => true,
         Outcome::Unmatched { .. }
         | Outcome::Refused(_)
         | Outcome::Held { .. }

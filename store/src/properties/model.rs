@@ -135,6 +135,10 @@ impl Model {
                 self.set(pair, lock);
                 Outcome::Acquired { token: lock.token }
             }
+            KvWrite::AcquireOnce { pair, session } => match self.lock(&pair.key) {
+                Lock { session: Some(holder), token, .. } if holder == *session => Outcome::Holds { token },
+                _ => self.kv(&KvWrite::Acquire { pair: pair.clone(), session: *session }),
+            },
             KvWrite::Release { pair, session } => {
                 let lock = self.lock(&pair.key);
                 if lock.session != Some(*session) {
@@ -295,14 +299,16 @@ impl Model {
                 let outcome = self.kv(write);
                 let (verb, key) = match write {
                     KvWrite::Put { pair, .. } => ("set", &pair.key),
-                    KvWrite::Acquire { pair, .. } => ("lock", &pair.key),
+                    KvWrite::Acquire { pair, .. } | KvWrite::AcquireOnce { pair, .. } => ("lock", &pair.key),
                     KvWrite::Release { pair, .. } => ("unlock", &pair.key),
                     KvWrite::Delete { key, .. } => ("delete", key),
                     KvWrite::DeletePrefix { prefix } => ("delete", prefix),
                 };
                 let why = match outcome {
                     Outcome::Done | Outcome::Acquired { .. } if verb == "delete" => return Ok(vec![]),
-                    Outcome::Done | Outcome::Acquired { .. } => return Ok(rows(self, &|one| one == key)),
+                    Outcome::Done | Outcome::Acquired { .. } | Outcome::Holds { .. } => {
+                        return Ok(rows(self, &|one| one == key));
+                    }
                     Outcome::Refused(why) => return Err(why),
                     Outcome::Unmatched { .. } => ", index is stale",
                     Outcome::Held { .. } if verb == "unlock" => ", lock isn't held, or is held by another session",

@@ -18,7 +18,7 @@ use std::collections::{BTreeSet, HashSet};
 const PROPERTY: &str = "kv_is_linearizable";
 
 /// More steps than this and the search gives up: nearly all histories of this world take some ten thousand, and the few others take no end.
-const MAX_STEPS: u64 = 500_000;
+const MAX_STEPS: u64 = 1_000_000;
 
 /// What the search has come to, where it has found nothing wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn relevant(history: &[Op]) -> Vec<&Op> {
             Some((_, Told::Done { index } | Told::Acquired { index, .. })) => {
                 explained.insert(index);
             }
-            Some((_, Told::Missing | Told::Held { .. } | Told::Failed { .. })) | None => {}
+            Some((_, Told::Missing | Told::Holds { .. } | Told::Held { .. } | Told::Failed { .. })) | None => {}
         }
         match (op.call, op.result) {
             (Call::Cas { expected, .. } | Call::DeleteCas { expected }, Some(_)) => {
@@ -174,7 +174,14 @@ impl Key {
                 let matches = self.modified == Index::Exactly(expected.0);
                 if matches { None } else { self.at(index) }
             }
-            (Call::Acquire { session, value }, told) => self.acquire(session, value, told),
+            (Call::AcquireOnce { session, .. }, Some(Told::Holds { token, index })) => {
+                let is_same = self.of(session)?.token.is_none_or(|known| known == token);
+                is_same.then_some(Key { token: Some(token), ..self })?.at(index)
+            }
+            (Call::AcquireOnce { session, .. }, _) if self.holder == Some(session) => None,
+            (Call::Acquire { session, value } | Call::AcquireOnce { session, value }, told) => {
+                self.acquire(session, value, told)
+            }
             (Call::Release { session, value }, Some(Told::Done { index })) => {
                 self.of(session)?.at(index)?.set(value, Index::Exactly(index.0)).map(Key::released)
             }
@@ -262,8 +269,8 @@ impl Key {
 /// Whether nothing shows after an operation of what was in a key that nobody holds.
 fn overwrites(op: &Op) -> bool {
     match (op.call, op.result.map(|(_, told)| told)) {
-        (Call::Put { .. } | Call::Delete, _) | (Call::Acquire { .. }, None) => true,
-        (Call::Acquire { .. }, Some(Told::Acquired { token, index })) => token == index,
+        (Call::Put { .. } | Call::Delete, _) | (Call::Acquire { .. } | Call::AcquireOnce { .. }, None) => true,
+        (Call::Acquire { .. } | Call::AcquireOnce { .. }, Some(Told::Acquired { token, index })) => token == index,
         _ => false,
     }
 }
@@ -499,6 +506,14 @@ mod tests {
         op(invoked, answered, Call::Acquire { session: SessionId([session; 16]), value }, told)
     }
 
+    fn acquire_once(invoked: u64, answered: u64, session: u8, value: u64, told: Told) -> Op {
+        op(invoked, answered, Call::AcquireOnce { session: SessionId([session; 16]), value }, told)
+    }
+
+    fn holds(token: u64, index: u64) -> Told {
+        Told::Holds { token: LogIndex(token), index: LogIndex(index) }
+    }
+
     fn acquired(token: u64, index: u64) -> Told {
         Told::Acquired { token: LogIndex(token), index: LogIndex(index) }
     }
@@ -520,7 +535,7 @@ mod tests {
     }
 
     fn untold(invoked: u64, session: u8, value: u64) -> Op {
-        unknown(invoked, Call::Acquire { session: SessionId([session; 16]), value })
+        unknown(invoked, Call::AcquireOnce { session: SessionId([session; 16]), value })
     }
 
     fn missing(invoked: u64, answered: u64) -> Op {
@@ -639,10 +654,20 @@ mod tests {
                 vec![
                     untold(1, 1, 7),
                     give_up(1, 1, 7),
-                    acquire(1, 9, 1, 7, acquired(8, 8)),
+                    acquire_once(1, 9, 1, 7, acquired(8, 8)),
                     got_held(2, 3, 7, 5, 1),
                     op(4, 5, Call::Delete, done(6)),
                     got_held(10, 11, 7, 8, 1),
+                ],
+            ),
+            (
+                "a waiter that is told late what it holds, and has been written over since",
+                vec![
+                    untold(1, 1, 7),
+                    acquire_once(1, 6, 1, 7, holds(2, 5)),
+                    got_held(2, 3, 7, 2, 1),
+                    put(4, 5, 8, 4),
+                    got_held(7, 8, 8, 4, 1),
                 ],
             ),
             (
@@ -686,6 +711,20 @@ mod tests {
             (
                 "two winners of one compare and set",
                 vec![put(1, 2, 1, 1), cas(3, 9, 1, 2, done(2)), cas(3, 9, 1, 3, done(3))],
+            ),
+            (
+                "an acknowledged write that a second copy of a wait undoes",
+                vec![
+                    untold(1, 1, 7),
+                    acquire_once(1, 6, 1, 7, holds(2, 5)),
+                    got_held(2, 3, 7, 2, 1),
+                    put(4, 5, 8, 4),
+                    got_held(7, 8, 7, 5, 1),
+                ],
+            ),
+            (
+                "a hold with another token",
+                vec![acquire(1, 2, 1, 7, acquired(5, 5)), acquire_once(3, 4, 1, 8, holds(4, 6))],
             ),
             ("a refusal without a reason", vec![put(1, 2, 1, 1), cas(3, 4, 1, 2, unmatched(1, 2))]),
             ("a refusal that names another index", vec![put(1, 2, 1, 1), cas(3, 4, 7, 2, unmatched(9, 2))]),

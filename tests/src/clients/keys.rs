@@ -105,6 +105,7 @@ impl Clients {
             Call::Put { value } => KvWrite::Put { pair: pair(value), cas: None },
             Call::Cas { expected, value } => KvWrite::Put { pair: pair(value), cas: Some(expected) },
             Call::Acquire { session, value } => KvWrite::Acquire { pair: pair(value), session },
+            Call::AcquireOnce { session, value } => KvWrite::AcquireOnce { pair: pair(value), session },
             Call::Release { session, value } => KvWrite::Release { pair: pair(value), session },
             Call::DeleteCas { expected } => KvWrite::Delete { key: name.clone(), cas: Some(expected) },
             Call::Delete | Call::Get | Call::Free { .. } | Call::GiveUp { .. } | Call::Lapse { .. } => {
@@ -209,9 +210,12 @@ fn told(call: Call, reply: &Reply) -> Option<Told> {
         Outcome::Done | Outcome::Txn(Ok(_)) => Some(Told::Done { index }),
         Outcome::Unmatched { found } => Some(Told::Unmatched { found: *found, index }),
         Outcome::Acquired { token } => Some(Told::Acquired { token: *token, index }),
+        Outcome::Holds { token } => Some(Told::Holds { token: *token, index }),
         Outcome::Held { by } => Some(Told::Held { by: *by, index }),
         // The check of a transaction failed, or there is no such session: of the other keys nothing is known.
-        Outcome::Txn(Err(_)) | Outcome::Refused(_) if matches!(call, Call::Cas { .. } | Call::Acquire { .. }) => {
+        Outcome::Txn(Err(_)) | Outcome::Refused(_)
+            if matches!(call, Call::Cas { .. } | Call::Acquire { .. } | Call::AcquireOnce { .. }) =>
+        {
             Some(Told::Failed { index })
         }
         Outcome::Txn(Err(_)) | Outcome::Refused(_) | Outcome::Session(_) => None,

@@ -147,7 +147,7 @@ impl Clients {
         let value = self.next_value();
         let key = lock_key(lock);
         let pair = Pair { key: self.keys[key].name.clone(), value: content(value), flags: value, ttl: None };
-        let place = self.begin(now, client, key, Call::Acquire { session, value });
+        let place = self.begin(now, client, key, Call::AcquireOnce { session, value });
         let wait = self.dice.between(Duration::from_millis(100), Duration::from_secs(4));
         let ask = Ask::Lock(LockRequest { pair, session, wait });
         Wish::new(ask, Purpose::Lock(Step::Acquire { session, lock, in_turn: true }, vec![place]))
@@ -195,7 +195,7 @@ impl Clients {
     /// A request to wait for a lock has ended. What it may have done without telling: the leader writes acquires for it, gives up what it gets for
     /// somebody who has gone, and an agent that loses sight of it asks again, so that there may be `untold` acquires beside the one that was told.
     pub(super) fn wait_ended(&mut self, place: Place, asked: Op, untold: usize) {
-        let Call::Acquire { session, value } = asked.call else { return };
+        let Call::AcquireOnce { session, value } = asked.call else { return };
         let give_up = Op { call: Call::GiveUp { session, value }, ..asked.clone() };
         let history = &mut self.keys[place.key].history;
         let op = &mut history[place.op];
@@ -253,7 +253,7 @@ impl Clients {
                 mine.take_if(|mine| mine.id == id);
                 Vec::new()
             }
-            (Step::Acquire { session, lock, in_turn }, Outcome::Acquired { token }) => {
+            (Step::Acquire { session, lock, in_turn }, Outcome::Acquired { token } | Outcome::Holds { token }) => {
                 self.happened.once(Happening::LockGranted);
                 if in_turn && now.since(asked) > Duration::from_millis(200) {
                     self.happened.once(Happening::LockGrantedInTurn);

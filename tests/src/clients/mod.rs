@@ -276,7 +276,7 @@ impl Clients {
         };
         let write = match &ask {
             Ask::Write(write) => Some(write.clone()),
-            Ask::Lock(lock) => Some(Write::Kv(KvWrite::Acquire { pair: lock.pair.clone(), session: lock.session })),
+            Ask::Lock(lock) => Some(Write::Kv(KvWrite::AcquireOnce { pair: lock.pair.clone(), session: lock.session })),
             _ => None,
         };
         let patience = self.dice.chance(0.05).then(|| self.dice.around(Duration::from_millis(800)));
@@ -309,10 +309,10 @@ impl Clients {
                 let waited = self.wait_of(&step, &places);
                 learnt.read = self.key_answered(now, &places, reply).map(question);
                 if let Some((place, op)) = waited {
-                    // It got the key by an earlier try.
-                    let is_late = matches!(reply, Reply::Written { outcome: Outcome::Acquired { token }, index } if token < index);
-                    // And where it was asked twice, the other way may still come to it.
-                    let untold = usize::from(asked_anew || is_late) + usize::from(asked_anew && is_late);
+                    // It may have got the key by an earlier try.
+                    let holds = matches!(reply, Reply::Written { outcome: Outcome::Holds { .. }, .. });
+                    // And where it was asked twice, the other way may still come to it, even after this answer.
+                    let untold = usize::from(asked_anew || holds) + usize::from(asked_anew && holds);
                     self.wait_ended(place, op, untold);
                 }
                 learnt.news = self.lock_answered(now, asked, client, step, reply);
@@ -404,7 +404,7 @@ fn as_logged(write: Write, outcome: &Outcome) -> Option<Write> {
         // Who was made is not told, so it cannot be found.
         (Write::Session(SessionWrite::Create(_)), _) => None,
         // Whoever waited for a lock in vain has perhaps never written.
-        (Write::Kv(KvWrite::Acquire { .. }), Outcome::Held { .. }) => None,
+        (Write::Kv(KvWrite::AcquireOnce { .. }), Outcome::Held { .. }) => None,
         (write, _) => Some(write),
     }
 }

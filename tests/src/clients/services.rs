@@ -1,7 +1,8 @@
 //! A client that registers services and reports their health.
 
 use super::{Clients, Purpose, Wish};
-use quorate_protocol::{Ask, CheckDefinition, CheckKind, LocalRequest, Service, Status};
+use quorate_protocol::check::TlsUse;
+use quorate_protocol::{Ask, CheckDefinition, CheckKind, LocalRequest, Service, ServiceDefinition, Status};
 use std::time::Duration;
 
 /// Services that may be on each agent.
@@ -34,8 +35,10 @@ impl Clients {
                     tags: vec![["blue", "green"][self.dice.below(2)].to_owned()],
                     ..Service::default()
                 };
-                let checks = vec![self.check()];
-                let request = LocalRequest::RegisterService { service, checks, replace_existing_checks: true };
+                let definition =
+                    ServiceDefinition { service, checks: vec![self.check()], ..ServiceDefinition::default() };
+                let definition = Box::new(definition);
+                let request = LocalRequest::RegisterService { definition, replace_existing_checks: true };
                 (request, Purpose::Register { service_id, port })
             }
             4 => {
@@ -60,6 +63,7 @@ impl Clients {
                 address: "127.0.0.1:1".into(),
                 interval: self.dice.between(Duration::from_secs(1), Duration::from_secs(5)),
                 timeout: Duration::ZERO,
+                tls: TlsUse::default(),
             }
         };
         CheckDefinition { name: "is it well".into(), kind, ..CheckDefinition::default() }

@@ -58,6 +58,10 @@ impl State {
                 }
             },
             KvWrite::Acquire { pair, session } => self.acquire(index, pair, *session),
+            KvWrite::AcquireOnce { pair, session } => match self.keys.get(&pair.key) {
+                Some(KeyState { holder: Some(holder), token, .. }) if holder == session => Expectation::Holds(*token),
+                _ => self.acquire(index, pair, *session),
+            },
             KvWrite::Release { pair, session } => match self.holder(&pair.key) {
                 Some(holder) if holder == *session => {
                     self.set(index, pair, |key| key.holder = None);

@@ -58,6 +58,8 @@ pub enum Expectation {
     Unmatched(LogIndex),
     /// The key is held, with this token.
     Acquired(LogIndex),
+    /// The key was held already, with this token.
+    Holds(LogIndex),
     /// The key is not held by whoever asked.
     Held(Option<SessionId>),
     /// It cannot be done.
@@ -84,6 +86,7 @@ impl Expectation {
             (Expectation::Done, Outcome::Done) | (Expectation::Refused, Outcome::Refused(_)) => true,
             (Expectation::Unmatched(index), Outcome::Unmatched { found }) => index == found,
             (Expectation::Acquired(expected), Outcome::Acquired { token }) => expected == token,
+            (Expectation::Holds(expected), Outcome::Holds { token }) => expected == token,
             (Expectation::Held(holder), Outcome::Held { by }) => holder == by,
             (Expectation::Session(is_there), Outcome::Session(row)) => *is_there == row.is_some(),
             (Expectation::Txn(rows), Outcome::Txn(outcome)) => *rows == rows_of(outcome),

@@ -21,10 +21,11 @@ impl State {
         match operation {
             TxnOperation::Read(read) => self.look(read),
             TxnOperation::Kv(write) => match self.apply_kv(index, write) {
-                Expectation::Done | Expectation::Acquired(_) => Some(match write {
-                    KvWrite::Put { pair, .. } | KvWrite::Acquire { pair, .. } | KvWrite::Release { pair, .. } => {
-                        self.keys.get(&pair.key).cloned().into_iter().collect()
-                    }
+                Expectation::Done | Expectation::Acquired(_) | Expectation::Holds(_) => Some(match write {
+                    KvWrite::Put { pair, .. }
+                    | KvWrite::Acquire { pair, .. }
+                    | KvWrite::AcquireOnce { pair, .. }
+                    | KvWrite::Release { pair, .. } => self.keys.get(&pair.key).cloned().into_iter().collect(),
                     KvWrite::Delete { .. } | KvWrite::DeletePrefix { .. } => Vec::new(),
                 }),
                 _ => None,

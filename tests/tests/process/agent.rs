@@ -172,6 +172,15 @@ impl Agent {
         Ok(answer)
     }
 
+    /// Runs the command line against it; gives its output.
+    pub fn quorate(&self, arguments: &[&str]) -> Result<String> {
+        let (command, rest) = arguments.split_first().context("a command")?;
+        let address = format!("-http-addr={}:8500", self.ip);
+        let output = Command::new(binary()?).arg(command).arg(address).args(rest).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// The status word of every member by name, as `/v1/agent/members` shows it.
     pub fn members(&self) -> Result<Vec<(String, u64)>> {
         let members = self.json("/v1/agent/members")?;

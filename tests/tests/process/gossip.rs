@@ -7,15 +7,6 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Runs the command line against an agent; gives its output.
-fn quorate(agent: &Agent, arguments: &[&str]) -> Result<String> {
-    let address = format!("-http-addr={}:8500", agent.ip);
-    let (command, rest) = arguments.split_first().context("a command")?;
-    let output = Command::new(crate::agent::binary()?).arg(command).arg(address).args(rest).output()?;
-    ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?)
-}
-
 #[test]
 fn clients_alone_share_events_and_tags() -> Result<()> {
     let net = Net::new();
@@ -44,7 +35,7 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
         BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| send.send(line))
     });
     wait_until("the monitor to follow", || {
-        quorate(&c1, &["event", "-name", "deploy", "ready"])?;
+        c1.quorate(&["event", "-name", "deploy", "ready"])?;
         Ok(followed.recv_timeout(Duration::from_millis(200)).ok())
     })?;
     while followed.recv_timeout(Duration::from_millis(500)).is_ok() {}
@@ -69,11 +60,11 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
     let waiting = c3.get("/v1/event/list?name=later")?;
     let url = format!("{}/v1/event/list?name=later&index={}&wait=60s", c3.http(), waiting.index.unwrap_or_default());
     let waiter = std::thread::spawn(move || request("GET", &url, None));
-    quorate(&c1, &["event", "-name", "later"])?;
+    c1.quorate(&["event", "-name", "later"])?;
     let answer = waiter.join().map_err(|_| anyhow::anyhow!("the waiter died"))??;
     ensure!(answer.body.contains("\"later\""), "{}", answer.body);
 
-    quorate(&c1, &["tags", "-set", "rack=r1"])?;
+    c1.quorate(&["tags", "-set", "rack=r1"])?;
     let line = followed.recv_timeout(Duration::from_secs(10))?;
     ensure!(line.starts_with("member-update {") && line.contains("\"rack\":\"r1\""), "{line}");
     ensure!(c2.log().contains("event=member-update node=c1"), "{}", c2.log());
@@ -82,11 +73,11 @@ fn clients_alone_share_events_and_tags() -> Result<()> {
     c3.kill()?;
     let line = followed.recv_timeout(Duration::from_secs(30))?;
     ensure!(line.starts_with("member-failed {\"Name\":\"c3\""), "{line}");
-    quorate(&c1, &["force-leave", "-prune", "c3"])?;
+    c1.quorate(&["force-leave", "-prune", "c3"])?;
     let line = followed.recv_timeout(Duration::from_secs(10))?;
     ensure!(line.starts_with("member-reap {\"Name\":\"c3\""), "{line}");
     ensure!(c2.members()?.iter().all(|(name, _)| name != "c3"), "still there");
-    ensure!(quorate(&c1, &["force-leave", "c2"]).is_err(), "it is alive");
+    ensure!(c1.quorate(&["force-leave", "c2"]).is_err(), "it is alive");
     monitor.kill()?;
     monitor.wait()?;
     Ok(())
@@ -104,7 +95,7 @@ fn clients_alone_ask_each_other() -> Result<()> {
             Ok((agent.members()?.iter().filter(|(_, s)| *s == 1).count() == 3).then_some(()))
         })?;
     }
-    let said = quorate(c1, &["reachability"])?;
+    let said = c1.quorate(&["reachability"])?;
     ensure!(said.contains("Successfully contacted all 3 live nodes"), "{said}");
 
     // A program beside c2 answers what is asked there.
@@ -123,12 +114,12 @@ fn clients_alone_ask_each_other() -> Result<()> {
         ensure!(answer.status == 200, "{}", answer.body);
         Ok(())
     });
-    let said = quorate(c3, &["query", "-tag", "role=^node$", "-timeout", "3s", "load"])?;
+    let said = c3.quorate(&["query", "-tag", "role=^node$", "-timeout", "3s", "load"])?;
     program.join().map_err(|_| anyhow::anyhow!("the program died"))??;
     for line in ["Ack from 'c1'", "Ack from 'c2'", "Ack from 'c3'", "Response from 'c2': 0.5", "Total Responses: 1"] {
         ensure!(said.contains(line), "{line} in {said}");
     }
-    let said = quorate(c3, &["query", "-node", "c1", "-timeout", "500ms", "load"])?;
+    let said = c3.quorate(&["query", "-node", "c1", "-timeout", "500ms", "load"])?;
     ensure!(said.ends_with("Ack from 'c1'\nTotal Acks: 1\nTotal Responses: 0\n"), "{said}");
     Ok(())
 }
@@ -210,7 +201,7 @@ fn the_key_changes_under_load_and_for_one_that_was_away() -> Result<()> {
     keyring(&agents[0], "DELETE", &old)?;
     let refused = keyring(&agents[0], "DELETE", &new).expect_err("it is the primary").to_string();
     ensure!(refused.contains("Removing the primary key is not allowed"), "{refused}");
-    ensure!(quorate(&agents[1], &["keyring", "-list"])?.contains(&format!("{new} [4/4] (primary)")));
+    ensure!(agents[1].quorate(&["keyring", "-list"])?.contains(&format!("{new} [4/4] (primary)")));
 
     // Whoever has only the old key is a stranger; who restarts has the new one.
     let mut late = agents.remove(0);
@@ -224,7 +215,7 @@ fn the_key_changes_under_load_and_for_one_that_was_away() -> Result<()> {
     let read = wait_until("the last write", || Ok(Some(agents[0].get("/v1/kv/k?raw&consistent")?.body)))?;
     ensure!(read == written.to_string(), "{read} instead of {written}");
     let stranger = start(5)?;
-    std::iter::repeat_with(|| quorate(&agents[0], &["members"])).take(5).try_for_each(|members| {
+    std::iter::repeat_with(|| agents[0].quorate(&["members"])).take(5).try_for_each(|members| {
         ensure!(!members?.contains("a5 "), "a stranger was let in");
         Ok(())
     })?;
@@ -256,15 +247,15 @@ fn scripts_run_when_something_happens_and_answer_queries() -> Result<()> {
     let c1 = Agent::start("c1", net.host(1), &handlers)?;
     let mut c2 = Agent::start("c2", net.host(2), &["-retry-join", &join])?;
     wait_until("both to see both", || Ok((c2.members()?.len() == 2 && c1.members()?.len() == 2).then_some(())))?;
-    quorate(&c2, &["event", "-name", "deploy", "v2"])?;
-    quorate(&c2, &["event", "-name", "other", "v2"])?;
+    c2.quorate(&["event", "-name", "deploy", "v2"])?;
+    c2.quorate(&["event", "-name", "other", "v2"])?;
     let logged = |line: &str| {
         wait_until(line, || {
             Ok(std::fs::read_to_string(&log).unwrap_or_default().lines().any(|l| l == line).then_some(()))
         })
     };
     logged("deploy v2 on c1")?;
-    let said = quorate(&c2, &["query", "-timeout", "3s", "load", "because"])?;
+    let said = c2.quorate(&["query", "-timeout", "3s", "load", "because"])?;
     ensure!(said.contains("Response from 'c1': 0.5 because"), "{said}");
     c2.kill()?;
     logged("failed c2")?;
@@ -292,7 +283,7 @@ fn members_are_found_again_after_a_restart_and_distances_are_known() -> Result<(
         all(agent)?;
     }
     // Nobody measured between these two but they themselves.
-    let estimate = wait_until("an estimate", || match quorate(&c1, &["rtt", "c2", "c3"]) {
+    let estimate = wait_until("an estimate", || match c1.quorate(&["rtt", "c2", "c3"]) {
         Ok(estimate) => Ok(Some(estimate)),
         Err(_) => Ok(None),
     })?;

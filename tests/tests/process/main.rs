@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod agent;
+mod checks;
 mod cluster;
 mod damage;
 mod disk_fails;

@@ -1,13 +1,30 @@
 //! Health checks: the result in the catalogue, and the definition that an agent runs.
 
+mod kind;
+mod spec;
+
+pub use kind::{Alias, CheckKind, DockerCheck, GrpcCheck, HttpCheck, TlsUse};
+pub use spec::{CheckSpec, Fault, SHORTEST_GRACE, SHORTEST_INTERVAL};
+
+use crate::Token;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// The id of the check that the leader keeps for every member of the gossip pool.
 pub const SERF_HEALTH: &str = "serfHealth";
+/// The id of the check that takes a whole node out of service.
+pub const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// What the id of a check that takes one service out of service begins with; the service's id follows.
+pub const SERVICE_MAINTENANCE_PREFIX: &str = "_service_maintenance:";
+/// Bytes of output that a check keeps, where nobody says otherwise (Consul's default).
+pub const OUTPUT_SIZE: usize = 4096;
+
+/// Whether a check is one that takes its node or service out of service, by its id.
+pub fn is_maintenance(check_id: &str) -> bool {
+    check_id == NODE_MAINTENANCE || check_id.starts_with(SERVICE_MAINTENANCE_PREFIX)
+}
 
 /// How healthy something is. The order is by gravity: the greatest of several is their aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -109,80 +126,9 @@ pub struct CheckDefinition {
     pub failures_before_critical: u32,
     /// Its service is deregistered after being critical for so long; zero for never.
     pub deregister_critical_service_after: Duration,
-    /// Bytes of output kept; 0 for the default of 4096.
+    /// Bytes of output kept; 0 for the agent's limit, which it cannot exceed.
     pub output_max_size: usize,
-}
-
-/// What a check does.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum CheckKind {
-    /// Nothing by itself: its status is set through the catalogue only.
-    #[default]
-    None,
-    /// An HTTP request: 2xx is passing, 429 warning, anything else critical.
-    Http(HttpCheck),
-    /// A TCP connection: made is passing, refused is critical.
-    Tcp {
-        /// `host:port`.
-        address: String,
-        /// How often.
-        interval: Duration,
-        /// How long one run may take; zero for 10 s.
-        timeout: Duration,
-    },
-    /// A client reports; silence for longer than `ttl` is critical.
-    Ttl {
-        /// The longest silence that is still healthy.
-        ttl: Duration,
-    },
-}
-
-/// What an HTTP check asks.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HttpCheck {
-    /// An `http://` or `https://` address.
-    pub url: String,
-    /// The method; empty for GET.
-    pub method: String,
-    /// Request headers, each with its values.
-    pub header: BTreeMap<String, Vec<String>>,
-    /// The request's body.
-    pub body: String,
-    /// How often.
-    pub interval: Duration,
-    /// How long one run may take; zero for 10 s.
-    pub timeout: Duration,
-    /// Whether any certificate will do.
-    pub tls_skip_verify: bool,
-}
-
-impl CheckKind {
-    /// The word shown as a check's `Type`.
-    pub const fn word(&self) -> &'static str {
-        match self {
-            CheckKind::None => "",
-            CheckKind::Http(_) => "http",
-            CheckKind::Tcp { .. } => "tcp",
-            CheckKind::Ttl { .. } => "ttl",
-        }
-    }
-
-    /// How often it runs; zero where it does not run by itself.
-    pub const fn interval(&self) -> Duration {
-        match self {
-            CheckKind::Http(http) => http.interval,
-            CheckKind::Tcp { interval, .. } => *interval,
-            CheckKind::None | CheckKind::Ttl { .. } => Duration::ZERO,
-        }
-    }
-
-    /// How long one run may take as it was registered; zero for the kind's default.
-    pub const fn timeout(&self) -> Duration {
-        match self {
-            CheckKind::Http(http) => http.timeout,
-            CheckKind::Tcp { timeout, .. } => *timeout,
-            CheckKind::None | CheckKind::Ttl { .. } => Duration::ZERO,
-        }
-    }
+    /// With whose rights it is to be registered in the catalogue; kept for the access rules to come.
+    #[serde(skip_serializing_if = "Token::is_none")]
+    pub token: Token,
 }
