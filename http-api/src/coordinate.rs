@@ -60,11 +60,12 @@ async fn update(call: Call, body: Body) -> Result<Response, Error> {
     let refuse = |why: &str| Error::BadRequest(format!("Request decode failed: {why}"));
     let mut coordinate = coordinate.filter(|_| !node.is_empty()).ok_or_else(|| refuse("Node and Coord are needed"))?;
     let place = coordinate.take_reals("Vec")?;
-    let [error, adjustment, height] = ["Error", "Adjustment", "Height"].map(|name| coordinate.take_real(name));
+    let (error, adjustment) = (coordinate.take_real("Error")?, coordinate.take_real("Adjustment")?);
+    let height = coordinate.take_real("Height")?;
     coordinate.finish()?;
     let place: [f64; DIMENSIONS] =
         place.try_into().map_err(|_| refuse(&format!("Coord.Vec must have {DIMENSIONS} numbers")))?;
-    let coordinate = Coordinate { place, height: height?, error: error?, adjustment: adjustment? };
+    let coordinate = Coordinate { place, height, error, adjustment };
     call.order(LocalRequest::SetCoordinate { node, coordinate }).await?;
     Ok(().into_response())
 }

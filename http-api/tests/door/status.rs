@@ -59,7 +59,7 @@ async fn wrong_methods_say_which_work() {
 async fn paths_that_nothing_serves() {
     for (line, status, part) in [
         ("GET /v1/nope", 404, "no such endpoint"),
-        ("GET /v1/operator/keyring", 404, "not yet served"),
+        ("GET /v1/operator/usage", 404, "not yet served"),
         ("GET /v1/agent/metrics", 404, "not yet served"),
         ("GET /v1/agent/connect/ca/roots", 404, "service mesh"),
         ("GET /v1/health/connect/web", 404, "service mesh"),
