@@ -66,7 +66,7 @@ fn who_missed_a_step_or_was_away_catches_up() {
     });
     order(&mut world, &[2], 3, &Remove(old));
     world.run_until(secs(90), "all forgot the old one", |world| (0..5).all(|n| has(world, n) == [new.clone()]));
-    assert_eq!(world.had(MemberEventKind::Failed, 0), [4].into(), "but by the one that was cut off");
+    assert!(world.had(MemberEventKind::Failed, 0).iter().all(|n| *n == 4), "but by the one that was cut off");
 
     // After a restart orders go on where they were, although the clocks began anew.
     let state = world.get(3).keyring().state().clone();

@@ -242,9 +242,6 @@ impl World {
             Event::SnapshotSaved { agent, start } => self.snapshot_saved(agent, start),
             Event::Persisted { agent, start, up_to } if self.runs(agent, start) => {
                 self.trace.add(self.now, Some(agent), What::Persisted(up_to), 0);
-                if let Some(process) = &mut self.agents[agent].process {
-                    process.persisted = up_to;
-                }
                 self.give(agent, Input::Persisted { up_to })
             }
             Event::Probe { agent, start, check_id, number } if self.runs(agent, start) => {
@@ -342,6 +339,10 @@ impl World {
         if process.paused_until.is_some() {
             process.keep(input);
             return Ok(());
+        }
+        // One that was stopped learns of its disk only in its turn.
+        if let Input::Persisted { up_to } = input {
+            process.persisted = up_to;
         }
         process.engine.handle(process.clock.local(now), input);
         self.settle(agent)

@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(KeyringState::decode(&bytes), Ok(state));
         let with_length = |length: u8| {
             let mut bytes = bytes.clone();
-            let at = bytes.windows(2).position(|two| two == [0xc4, 16]).unwrap();
+            let at = bytes.windows(3).position(|three| three == [0xc4, 16, 9]).unwrap();
             bytes.splice(at..at + 18, [vec![0xc4, length], vec![9; usize::from(length)]].concat());
             KeyringState::decode(&bytes)
         };
