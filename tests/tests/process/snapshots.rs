@@ -13,7 +13,10 @@ fn an_interrupted_save_leaves_nothing_half() -> Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let address = silent.local_addr()?.to_string();
     for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
-        let mut saving = Command::new(binary()?)
+        // Whoever runs the tests in the background has them ignore interrupts; this one is not to inherit that.
+        let mut saving = Command::new("env")
+            .arg("--default-signal=HUP,INT,TERM")
+            .arg(binary()?)
             .args(["snapshot", "save", "-http-addr", &address])
             .arg(directory.path().join("backup.snap"))
             .stdin(Stdio::null())
