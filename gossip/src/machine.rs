@@ -35,6 +35,8 @@ use std::time::Duration;
 
 /// How often the table is looked through for members to forget.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
+/// For how long after its start an agent asks a seed that is no member at each reconnect interval; later with each full exchange.
+const SEEKING: Duration = Duration::from_secs(60);
 /// How many failed members, and how many suspects, are called at each reconnect interval.
 const CALLS: usize = 2;
 /// The shortest time between two changes of our own generation: two agents with a copied id quarrel slowly.
@@ -120,6 +122,7 @@ pub struct Gossip {
     /// When news last went out the moment it came.
     passed_on_at: Time,
     outbid_at: Option<Time>,
+    seeks_until: Time,
     pub(crate) outputs: VecDeque<Output>,
     counters: BTreeMap<&'static str, u64>,
     #[cfg(feature = "planted-bugs")]
@@ -208,6 +211,7 @@ impl Gossip {
             pass_on_is_set: false,
             passed_on_at: now,
             outbid_at: None,
+            seeks_until: now + SEEKING,
             outputs: VecDeque::new(),
             counters: BTreeMap::new(),
             #[cfg(feature = "planted-bugs")]
@@ -493,12 +497,16 @@ impl Gossip {
         if let Some(failed) = self.table.failed().choose(&mut self.rng) {
             self.ask(now, failed, Parts::ALL);
         }
-        // A seed that is no member may be in an island of its own, whose members found each other and nobody else.
+        self.ask_absent_seed(now);
+        self.timers.set(now + self.timing.push_pull(self.swim.alive() + 1), Due::PushPull);
+    }
+
+    /// A seed that is no member may be in an island of its own, whose members found each other and nobody else.
+    fn ask_absent_seed(&mut self, now: Time) {
         let members: BTreeSet<SocketAddr> = self.table.living().map(|identity| identity.address).collect();
         if let Some(seed) = self.seeds.known().filter(|seed| !members.contains(seed)).choose(&mut self.rng) {
             self.ask_seed(now, seed);
         }
-        self.timers.set(now + self.timing.push_pull(self.swim.alive() + 1), Due::PushPull);
     }
 
     fn reconnect(&mut self, now: Time) {
@@ -510,6 +518,10 @@ impl Gossip {
         // identity. Told directly, it refutes.
         for suspect in self.suspects.iter().map(|(identity, _)| *identity).take(CALLS).collect::<Vec<_>>() {
             self.ask(now, suspect, Parts::of([suspect.id]));
+        }
+        // Where all start at once, islands are many and short-lived.
+        if now < self.seeks_until {
+            self.ask_absent_seed(now);
         }
         self.timers.set(now + self.timing.reconnect_interval, Due::Reconnect);
     }

@@ -397,3 +397,24 @@ fn one_seed_one_story() {
     assert_eq!(story(1), story(1));
     assert_ne!(story(1), story(2));
 }
+
+/// All start again while the network is parted: each half finds a seed that answers, and is content.
+#[test]
+fn islands_that_never_knew_each_other_are_one_soon_after_the_network_is() {
+    let mut world = World::new(4, 1);
+    for n in [2, 3] {
+        world.agents[n].group = 1;
+    }
+    let seeds: Vec<_> = (0..4).map(address).collect();
+    for n in 0..4 {
+        let (now, seeds) = (world.now, seeds.clone());
+        world.with(n, |gossip| gossip.join(now, seeds));
+    }
+    world.run(secs(8));
+    assert!(world.sees(0, 1) == Some(MemberStatus::Alive) && world.sees(0, 2).is_none());
+    for n in [2, 3] {
+        world.agents[n].group = 0;
+    }
+    let took = world.run_until(secs(60), "one cluster", World::agrees);
+    assert!(took < secs(10), "{took:?}");
+}
